@@ -343,6 +343,34 @@ Id Builder::Concat(absl::Span<const Id> parts, int64_t axis) {
   return arena_.Make(Op::kConcat, dtype, kept, Attr{{axis}, {}}, shape);
 }
 
+Id Builder::Window(Id x, int64_t axis, int64_t taps, int64_t stride,
+                   int64_t dilation) {
+  if (Bad({x})) return kNoNode;
+  axis = Axis(axis, Rank(x));
+  if (!ok()) return kNoNode;
+  int64_t reach = 0;  // From the first to the last tap.
+  if (taps < 1 || stride < 1 || dilation < 1 || taps > kMaxElements ||
+      stride > kMaxElements ||
+      __builtin_mul_overflow(taps - 1, dilation, &reach) ||
+      reach > kMaxElements) {
+    return Invalid(absl::StrCat("window of ", taps, " taps with stride ",
+                                stride, " and dilation ", dilation));
+  }
+  std::vector<Id> dims = Dims(x);
+  if (!ProvablyLess(arena_, Int(reach), dims[axis])) {
+    return Invalid(absl::StrCat("window of ", taps, " taps with dilation ",
+                                dilation, " does not fit axis ", axis, " of ",
+                                ShapeText(x)));
+  }
+  const Id room = ir::Sub(arena_, dims[axis], Int(reach + 1));
+  dims[axis] = ir::Add(arena_, ir::IDiv(arena_, room, Int(stride)), Int(1));
+  dims.push_back(Int(taps));
+  const ShapeId shape = CheckedShape(dims);
+  if (!ok()) return kNoNode;
+  return arena_.Make(Op::kWindow, arena_[x].dtype, {x},
+                     Attr{{axis, taps, stride, dilation}, {}}, shape);
+}
+
 Id Builder::Gather(Id data, Id indices, int64_t axis) {
   if (Bad({data, indices})) return kNoNode;
   axis = Axis(axis, Rank(data));

@@ -67,6 +67,11 @@ class Builder {
             absl::Span<const int64_t> steps = {});
   Id Flip(Id x, absl::Span<const int64_t> axes);
   Id Concat(absl::Span<const Id> parts, int64_t axis);
+  // Windows of `taps` elements, `dilation` apart, that begin at every
+  // stride-th position of `axis`, as far as they fit; a last axis of taps is
+  // added.
+  Id Window(Id x, int64_t axis, int64_t taps, int64_t stride,
+            int64_t dilation);
 
   // result[..., indices..., ...] = data[..., index, ...] along `axis`.
   // Positions outside the axis are clamped to it.

@@ -19,6 +19,10 @@
 //   kShrink      ints: the step (> 0) of each axis
 //   kFlip        ints: axes, ascending
 //   kConcat      ints[0]: axis
+//   kWindow      ints: {axis, taps, stride, dilation}; the axis gets the size
+//                (size - (taps - 1) * dilation - 1) / stride + 1, a last axis
+//                of `taps` is added: [.., o, .., t] reads [.., o * stride +
+//                t * dilation, ..]
 //   kGather      ints[0]: axis
 //   kReduce      ints: {Op of kAdd kMul kMax kMin, then at tensor level the
 //                axes, ascending, which the result lacks}
