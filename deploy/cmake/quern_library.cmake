@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # One target per folder. HEADERS are compiled alone by the target
 # all_verify_interface_header_sets; DEPS appear in headers, PRIVATE_DEPS do not.
 function(quern_library)
