@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints the coefficients of engine/kernel/transcendental.cc.
 
-Each polynomial is the weighted minimax fit (Remez, by exchange on a dense
-grid of Chebyshev points) in 60 digits. The coefficients are then rounded to
-the type one after the other, lowest first, and the others are fitted again, so
-that a later coefficient makes up for the rounding of an earlier one.
+Each polynomial is the weighted minimax fit on a grid of Chebyshev points, by
+least squares that give the worst points more weight round by round (Lawson,
+1961), in 60 digits. The coefficients are then rounded to the type one after
+the other, lowest first, and the others are fitted again, so that a later
+coefficient makes up for the rounding of an earlier one.
 
 Needs mpmath (gmpy2 makes it faster): pip install mpmath gmpy2
 Usage: fit_polynomials.py [NAME...]
@@ -13,10 +14,12 @@ Usage: fit_polynomials.py [NAME...]
 import struct
 import sys
 
-from mpmath import cos, erf, erfc, expm1, linspace, log, lu_solve, matrix
+from mpmath import cos, erf, erfc, expm1, fdot, log, lu_solve, matrix
 from mpmath import mp, mpf, pi, sin, sqrt
 
 mp.dps = 60
+
+ROUNDS = 20
 
 
 def to_f32(x):
@@ -32,60 +35,50 @@ def evaluate(coefficients, powers, x):
     return sum(c * x**p for c, p in zip(coefficients, powers))
 
 
-def remez(points, target, weight, powers):
-    """Coefficients of `powers` with the least max weight*|fit - target|."""
+def minimax(points, target, weight, powers):
+    """(error, coefficients of `powers`) with the least max weight*|error|."""
     count = len(powers)
-    rows = [[x**p for p in powers] for x in points]
-    picks = [round(i * (len(points) - 1) / count) for i in range(count + 1)]
+    rows = [[w * x**p for p in powers] for x, w in zip(points, weight)]
+    right = [w * t for t, w in zip(target, weight)]
+    emphasis = [mpf(1)] * len(points)
     best = None
-    for _ in range(30):
-        system = matrix(count + 1, count + 1)
-        right = matrix(count + 1, 1)
-        for r, i in enumerate(picks):
-            for c in range(count):
-                system[r, c] = rows[i][c]
-            system[r, count] = (-1)**r / weight[i]
-            right[r] = target[i]
-        solution = lu_solve(system, right)
-        coefficients = [solution[c] for c in range(count)]
-        error = [
-            weight[i] * (sum(c * v for c, v in zip(coefficients, rows[i])) -
-                         target[i]) for i in range(len(points))
-        ]
-        worst = max(abs(e) for e in error)
+    for _ in range(ROUNDS):
+        normal = matrix(count, count)
+        sums = matrix(count, 1)
+        for row, r, e in zip(rows, right, emphasis):
+            for i in range(count):
+                scaled = e * row[i]
+                sums[i] += scaled * r
+                for j in range(i, count):
+                    normal[i, j] += scaled * row[j]
+        for i in range(count):
+            for j in range(i):
+                normal[i, j] = normal[j, i]
+        solution = lu_solve(normal, sums)
+        coefficients = [solution[i] for i in range(count)]
+        error = [abs(fdot(coefficients, row) - r)
+                 for row, r in zip(rows, right)]
+        worst = max(error)
         if best is None or worst < best[0]:
             best = (worst, coefficients)
-        if worst <= abs(solution[count]) * mpf("1.001"):
-            break
-        # One extreme of each run of equal sign; the best count + 1 in a row.
-        runs = []
-        for i, e in enumerate(error):
-            if runs and (error[runs[-1]] > 0) == (e > 0):
-                if abs(e) > abs(error[runs[-1]]):
-                    runs[-1] = i
-            else:
-                runs.append(i)
-        while len(runs) > count + 1:
-            runs.pop(0 if abs(error[runs[0]]) < abs(error[runs[-1]]) else -1)
-        if len(runs) < count + 1:
-            break
-        picks = runs
+        total = fdot(emphasis, error)
+        emphasis = [e * d / total for e, d in zip(emphasis, error)]
     return best
 
 
 def fit(name, low, high, target, weight, powers, rounded, fixed=()):
     """Fits fixed + sum of c_p x^p to target; prints the c_p."""
-    size = 40 * (len(powers) + 1)
+    size = 16 * (len(powers) + 1)
     points = [(low + high) / 2 - (high - low) / 2 * cos(pi * i / (size - 1))
               for i in range(size)]
     points = [x for x in points if abs(x) > mpf(10)**-40]
-    weights = [weight(x) for x in points]
+    weights = [abs(weight(x)) for x in points]
     rest = [target(x) - evaluate([c for _, c in fixed], [p for p, _ in fixed],
                                  x) for x in points]
-    exact, _ = remez(points, rest, weights, powers)
+    exact, _ = minimax(points, rest, weights, powers)
     done = []
     for k, power in enumerate(powers):
-        _, coefficients = remez(points, rest, weights, powers[k:])
+        _, coefficients = minimax(points, rest, weights, powers[k:])
         c = rounded(coefficients[0])
         done.append(c)
         rest = [t - c * x**power for t, x in zip(rest, points)]
@@ -114,10 +107,6 @@ def words(name, value, first, width, count):
     for i in range(count):
         shifted = mp.floor(value * mpf(2)**(first + width * (i + 1) - 1))
         print(f"    0x{int(shifted) % 2**width:0{width // 4}x},")
-
-
-def over_x(f, limit):
-    return lambda x: f(x) / x if x != 0 else limit
 
 
 def fit_exp2(kind, rounded, degree):
@@ -171,14 +160,14 @@ FITS = {
     "exp2_f32": lambda: fit_exp2("f32", to_f32, 6),
     "exp2_f64": lambda: fit_exp2("f64", to_f64, 11),
     "log2_f32": lambda: fit_log2("f32", to_f32, 10),
-    "log2_f64": lambda: fit_log2("f64", to_f64, 21),
+    "log2_f64": lambda: fit_log2("f64", to_f64, 20),
     "sin_f32": lambda: fit_sin("f32", to_f32, 4),
     "sin_f64": lambda: fit_sin("f64", to_f64, 8),
     "tanh_f32": lambda: fit_tanh("f32", to_f32, 6),
     "tanh_f64": lambda: fit_tanh("f64", to_f64, 12),
-    "erf_small_f32": lambda: fit_erf_small("f32", to_f32, 1, 6),
+    "erf_small_f32": lambda: fit_erf_small("f32", to_f32, 0.875, 6),
     "erf_small_f64": lambda: fit_erf_small("f64", to_f64, 1, 12),
-    "erf_large_f32": lambda: fit_erf_large("f32", to_f32, 1, 4, 6),
+    "erf_large_f32": lambda: fit_erf_large("f32", to_f32, 0.875, 4, 6),
     "erf_large_f64": lambda: fit_erf_large("f64", to_f64, 1, 6, 20),
     "parts": lambda: (split("log2(e) f32", 1 / log(mpf(2)), [24, 24]),
                       split("log2(e) f64", 1 / log(mpf(2)), [53, 53]),

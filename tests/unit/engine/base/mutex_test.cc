@@ -11,6 +11,12 @@
 namespace quern::base {
 namespace {
 
+bool CanLock(Mutex& mutex) {
+  if (!mutex.TryLock()) return false;
+  mutex.Unlock();
+  return true;
+}
+
 TEST(Mutex, LosesNoIncrement) {
   Mutex mutex;
   int count = 0;
@@ -32,14 +38,10 @@ TEST(Mutex, TryLockFailsWhileAnotherThreadHoldsIt) {
   bool locked = true;
   {
     MutexLock lock(&mutex);
-    std::thread([&] {
-      locked = mutex.TryLock();
-      if (locked) mutex.Unlock();
-    }).join();
+    std::thread([&] { locked = CanLock(mutex); }).join();
   }
   EXPECT_FALSE(locked);
-  ASSERT_TRUE(mutex.TryLock());
-  mutex.Unlock();
+  EXPECT_TRUE(CanLock(mutex));
 }
 
 TEST(CondVar, HandsItemsFromOneThreadToAnother) {
@@ -74,10 +76,7 @@ TEST(CondVar, WaitUntilEndsAtItsDeadlineAndHoldsTheLockAgain) {
   }
   EXPECT_GE(std::chrono::steady_clock::now(), deadline);
   bool locked = true;
-  std::thread([&] {
-    locked = mutex.TryLock();
-    if (locked) mutex.Unlock();
-  }).join();
+  std::thread([&] { locked = CanLock(mutex); }).join();
   EXPECT_FALSE(locked);
 }
 
