@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/graph/contraction.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+#include "engine/graph/movement.h"
+#include "engine/graph/tensor_ops.h"
+#include "engine/ir/symbolic.h"
+
+namespace quern::graph {
+namespace {
+
+using ir::Builder;
+using ir::kNoNode;
+using ir::Op;
+
+bool Failed(const Builder& b, Id x) { return !b.ok() || x == kNoNode; }
+
+// x * y summed over the last `count` axes and rounded to the operands' type.
+Id SumOfProducts(Builder& b, Id x, Id y, int count) {
+  if (Failed(b, x) || Failed(b, y)) return kNoNode;
+  const ir::DType dtype = ir::Promote(b.DTypeOf(x), b.DTypeOf(y));
+  const Id product = b.Mul(Widened(b, x), Widened(b, y));
+  std::vector<int64_t> axes;
+  for (int i = 1; i <= count; ++i) axes.push_back(-i);
+  return b.Cast(b.Reduce(Op::kAdd, product, axes), dtype);
+}
+
+// The size of each axis of `x`, or an error if one is not known.
+std::vector<int64_t> KnownDims(Builder& b, Id x, absl::string_view what) {
+  std::vector<int64_t> sizes;
+  for (Id dim : b.Dims(x)) {
+    if (!b.arena().IsConst(dim)) {
+      b.Invalid(absl::StrCat(what, " of shape ", b.ShapeText(x),
+                             ", expected known sizes"));
+      return {};
+    }
+    sizes.push_back(b.arena().IntValue(dim));
+  }
+  return sizes;
+}
+
+}  // namespace
+
+Id MatMul(Builder& b, Id x, Id y) {
+  if (Failed(b, x) || Failed(b, y)) return kNoNode;
+  const std::string shapes =
+      absl::StrCat(b.ShapeText(x), " x ", b.ShapeText(y));
+  const bool row = b.Rank(x) == 1;
+  const bool column = b.Rank(y) == 1;
+  if (b.Rank(x) == 0 || b.Rank(y) == 0) {
+    return b.Invalid(absl::StrCat("matmul of ", shapes));
+  }
+  if (row) x = Unsqueeze(b, x, {0});
+  if (column) y = Unsqueeze(b, y, {1});
+  const int rank_x = b.Rank(x);
+  const int rank_y = b.Rank(y);
+  const Id inner_x = b.Dims(x)[rank_x - 1];
+  const Id inner_y = b.Dims(y)[rank_y - 2];
+  if (!ir::ProvablyEqual(b.arena(), inner_x, inner_y)) {
+    return b.Invalid(absl::StrCat("matmul inner dimensions differ: ", shapes));
+  }
+  // [.., m, 1, k] * [.., 1, n, k].
+  const Id left = Unsqueeze(b, x, {rank_x - 1});
+  const Id right = Unsqueeze(b, Transpose(b, y), {rank_y - 2});
+  Id result = SumOfProducts(b, left, right, 1);
+  if (row) result = Squeeze(b, result, {-2});
+  if (column) result = Squeeze(b, result, {-1});
+  return result;
+}
+
+Id Gemm(Builder& b, Id x, Id y, Id c, const GemmOptions& options) {
+  if (Failed(b, x) || Failed(b, y)) return kNoNode;
+  if (b.Rank(x) != 2 || b.Rank(y) != 2) {
+    return b.Invalid(absl::StrCat("gemm of ", b.ShapeText(x), " x ",
+                                  b.ShapeText(y), ", expected matrices"));
+  }
+  if (options.transpose_x) x = Transpose(b, x);
+  if (options.transpose_y) y = Transpose(b, y);
+  Id result = MatMul(b, x, y);
+  if (Failed(b, result)) return kNoNode;
+  const ir::DType dtype = b.DTypeOf(result);
+  if (options.alpha != 1)
+    result = b.Mul(result, b.Scalar(dtype, options.alpha));
+  if (c == kNoNode || options.beta == 0) return result;
+  if (options.beta != 1) c = b.Mul(c, b.Scalar(dtype, options.beta));
+  return b.Add(result, BroadcastTo(b, c, b.Dims(result)));
+}
+
+namespace {
+
+// `windows` with every list of `spatial` entries, or an error.
+Windows Completed(Builder& b, const Windows& windows, size_t spatial) {
+  Windows w = windows;
+  if (w.strides.empty()) w.strides.assign(spatial, 1);
+  if (w.dilations.empty()) w.dilations.assign(spatial, 1);
+  if (w.pads_before.empty()) w.pads_before.assign(spatial, b.Int(0));
+  if (w.pads_after.empty()) w.pads_after.assign(spatial, b.Int(0));
+  if (w.strides.size() != spatial || w.dilations.size() != spatial ||
+      w.pads_before.size() != spatial || w.pads_after.size() != spatial) {
+    b.Invalid(absl::StrCat("strides, dilations or pads have ", w.strides.size(),
+                           ", ", w.dilations.size(), " and ",
+                           w.pads_before.size(), ",", w.pads_after.size(),
+                           " entries, expected ", spatial));
+  }
+  return w;
+}
+
+// x [batch, channels, spatial..] -> [batch, channels, positions.., taps..],
+// with an axis of taps for each window of more than one.
+Id WindowsOf(Builder& b, Id x, absl::Span<const int64_t> taps,
+             const Windows& windows) {
+  const size_t spatial = taps.size();
+  std::vector<Id> before(2, b.Int(0));
+  std::vector<Id> after(2, b.Int(0));
+  before.insert(before.end(), windows.pads_before.begin(),
+                windows.pads_before.end());
+  after.insert(after.end(), windows.pads_after.begin(),
+               windows.pads_after.end());
+  x = PadWith(b, x, before, after, PadMode::kConstant, b.Int(0));
+  for (size_t i = 0; i < spatial; ++i) {
+    if (taps[i] == 1 && windows.strides[i] == 1) continue;
+    x = b.Window(x, static_cast<int64_t>(2 + i), taps[i], windows.strides[i],
+                 windows.dilations[i]);
+    if (taps[i] == 1) x = Squeeze(b, x, {-1});
+  }
+  return x;
+}
+
+}  // namespace
+
+Id Convolution(Builder& b, Id x, Id w, Id bias, int64_t groups,
+               const Windows& windows) {
+  if (Failed(b, x) || Failed(b, w)) return kNoNode;
+  const std::vector<int64_t> sizes = KnownDims(b, w, "convolution weights");
+  if (!b.ok()) return kNoNode;
+  const int rank = b.Rank(x);
+  if (rank < 3 || sizes.size() != static_cast<size_t>(rank)) {
+    return b.Invalid(absl::StrCat("convolution of ", b.ShapeText(x), " with ",
+                                  b.ShapeText(w)));
+  }
+  const size_t spatial = static_cast<size_t>(rank) - 2;
+  const Windows full = Completed(b, windows, spatial);
+  if (!b.ok()) return kNoNode;
+  const int64_t filters = sizes[0];
+  const int64_t channels = sizes[1];  // Of one group.
+  if (groups < 1 || channels < 1 || filters < 1 || filters % groups != 0 ||
+      !ir::ProvablyEqual(b.arena(), b.Dims(x)[1],
+                         ir::Mul(b.arena(), b.Int(channels), b.Int(groups)))) {
+    return b.Invalid(absl::StrCat("convolution of ", b.ShapeText(x), " with ",
+                                  b.ShapeText(w), " in ", groups, " groups"));
+  }
+  const absl::Span<const int64_t> all_taps =
+      absl::MakeConstSpan(sizes).subspan(2);
+  std::vector<int64_t> taps;  // Windows of one tap have no axis.
+  for (int64_t t : all_taps) {
+    if (t != 1) taps.push_back(t);
+  }
+  const Id view = WindowsOf(b, x, all_taps, full);
+  if (Failed(b, view)) return kNoNode;
+  const std::vector<Id> dims = b.Dims(view);
+  const std::vector<Id> positions(
+      dims.begin() + 2, dims.begin() + 2 + static_cast<int64_t>(spatial));
+
+  // x' [batch, (groups,) 1, positions.., channels, taps..] and
+  // w' [(groups,) filters, 1.., channels, taps..].
+  const bool grouped = groups > 1;
+  std::vector<Id> x_dims = {dims[0]};
+  std::vector<Id> w_dims;
+  std::vector<Id> out_dims = {dims[0], b.Int(filters)};
+  if (grouped) {
+    x_dims.push_back(b.Int(groups));
+    w_dims.push_back(b.Int(groups));
+  }
+  const int64_t head = grouped ? 2 : 1;
+  std::vector<Id> split = x_dims;  // [batch, (groups,) channels, pos.., taps..]
+  split.push_back(b.Int(channels));
+  split.insert(split.end(), dims.begin() + 2, dims.end());
+  std::vector<int64_t> order;  // Channels behind the positions.
+  for (int64_t i = 0; i < head; ++i) order.push_back(i);
+  for (size_t i = 0; i < spatial; ++i) {
+    order.push_back(head + 1 + static_cast<int64_t>(i));
+  }
+  order.push_back(head);
+  for (size_t i = 0; i < taps.size(); ++i) {
+    order.push_back(head + 1 + static_cast<int64_t>(spatial + i));
+  }
+  x_dims.push_back(b.Int(1));
+  w_dims.push_back(b.Int(filters / groups));
+  for (Id p : positions) {
+    x_dims.push_back(p);
+    w_dims.push_back(b.Int(1));
+    out_dims.push_back(p);
+  }
+  x_dims.push_back(b.Int(channels));
+  w_dims.push_back(b.Int(channels));
+  for (int64_t t : taps) {
+    x_dims.push_back(b.Int(t));
+    w_dims.push_back(b.Int(t));
+  }
+  const Id left = b.Reshape(b.Permute(b.Reshape(view, split), order), x_dims);
+  const Id right = b.Reshape(w, w_dims);
+  Id result = SumOfProducts(b, left, right, 1 + static_cast<int>(taps.size()));
+  result = b.Reshape(result, out_dims);
+  if (bias == kNoNode) return result;
+  std::vector<Id> bias_dims(spatial + 1, b.Int(1));
+  bias_dims[0] = b.Int(filters);
+  return b.Add(result, b.Reshape(bias, bias_dims));
+}
+
+namespace {
+
+// x with step - 1 zeros between neighbours of `axis`: (size - 1) * step + 1.
+Id Spread(Builder& b, Id x, int64_t axis, int64_t step) {
+  if (step == 1 || Failed(b, x)) return x;
+  ir::Arena& arena = b.arena();
+  std::vector<Id> dims = b.Dims(x);
+  const Id size = dims[axis];
+  x = Unsqueeze(b, x, {axis + 1});
+  std::vector<Id> before(dims.size() + 1, b.Int(0));
+  std::vector<Id> after = before;
+  after[axis + 1] = b.Int(step - 1);
+  x = b.Pad(x, before, after);
+  dims[axis] = ir::Mul(arena, size, b.Int(step));
+  x = b.Reshape(x, dims);
+  const Id kept = ir::Add(arena, dims[axis], b.Int(1 - step));
+  return Narrow(b, x, axis, b.Int(0), kept);
+}
+
+}  // namespace
+
+Id TransposedConvolution(Builder& b, Id x, Id w, Id bias, int64_t groups,
+                         const Windows& windows,
+                         absl::Span<const int64_t> extra) {
+  if (Failed(b, x) || Failed(b, w)) return kNoNode;
+  const std::vector<int64_t> sizes =
+      KnownDims(b, w, "transposed convolution weights");
+  if (!b.ok()) return kNoNode;
+  const int rank = b.Rank(x);
+  if (rank < 3 || sizes.size() != static_cast<size_t>(rank) || groups < 1 ||
+      sizes[0] % groups != 0 || sizes[0] == 0 || sizes[1] == 0) {
+    return b.Invalid(absl::StrCat("transposed convolution of ", b.ShapeText(x),
+                                  " with ", b.ShapeText(w), " in ", groups,
+                                  " groups"));
+  }
+  const size_t spatial = static_cast<size_t>(rank) - 2;
+  const Windows full = Completed(b, windows, spatial);
+  if (!b.ok()) return kNoNode;
+  if (extra.size() != spatial) {
+    return b.Invalid(absl::StrCat("output padding has ", extra.size(),
+                                  " entries, expected ", spatial));
+  }
+  // It is the convolution of the spread input with the flipped filters.
+  Windows inner;
+  inner.dilations = full.dilations;
+  ir::Arena& arena = b.arena();
+  std::vector<int64_t> flipped;
+  for (size_t i = 0; i < spatial; ++i) {
+    const int64_t axis = static_cast<int64_t>(2 + i);
+    x = Spread(b, x, axis, full.strides[i]);
+    int64_t reach = 0;
+    if (sizes[axis] < 1 || full.dilations[i] < 1 || full.strides[i] < 1 ||
+        full.strides[i] > ir::kMaxElements ||
+        __builtin_mul_overflow(sizes[axis] - 1, full.dilations[i], &reach)) {
+      return b.Invalid("transposed convolution with impossible windows");
+    }
+    inner.pads_before.push_back(
+        ir::Sub(arena, b.Int(reach), full.pads_before[i]));
+    inner.pads_after.push_back(
+        ir::Add(arena, ir::Sub(arena, b.Int(reach), full.pads_after[i]),
+                b.Int(extra[i])));
+    flipped.push_back(axis);
+  }
+  // [channels, filters, taps..] -> [groups * filters, channels / groups, ..].
+  std::vector<Id> parts = b.Dims(w);
+  parts[0] = b.Int(sizes[0] / groups);
+  parts.insert(parts.begin(), b.Int(groups));
+  std::vector<int64_t> order(parts.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
+  std::swap(order[1], order[2]);
+  std::vector<Id> merged = b.Dims(w);
+  merged[0] = ir::Mul(arena, b.Int(groups), b.Int(sizes[1]));
+  merged[1] = parts[1];
+  Id filters = b.Permute(b.Reshape(w, parts), order);
+  filters = b.Flip(b.Reshape(filters, merged), flipped);
+  return Convolution(b, x, filters, bias, groups, inner);
+}
+
+namespace {
+
+// The diagonal over all axes labelled alike, and its labels.
+Id TakeDiagonals(Builder& b, Id x, std::vector<int>& labels) {
+  for (size_t i = 0; i < labels.size(); ++i) {
+    for (size_t j = labels.size(); --j > i;) {
+      if (labels[j] != labels[i] || Failed(b, x)) continue;
+      // Off the diagonal stand zeros; summing axis j away leaves it.
+      const std::vector<Id> dims = b.Dims(x);
+      const int rank = b.Rank(x);
+      const Id same = b.Equal(
+          Positions(b, dims[i], static_cast<int64_t>(i), rank, ir::DType::kI64),
+          Positions(b, dims[j], static_cast<int64_t>(j), rank,
+                    ir::DType::kI64));
+      x = b.Where(same, x, b.Cast(b.Int(0), b.DTypeOf(x)));
+      x = b.Reduce(Op::kAdd, x, {static_cast<int64_t>(j)});
+      labels.erase(labels.begin() + static_cast<int64_t>(j));
+    }
+  }
+  return x;
+}
+
+}  // namespace
+
+Id Einsum(Builder& b, absl::Span<const Id> operands,
+          absl::Span<const std::vector<int>> inputs,
+          absl::Span<const int> output) {
+  // Result axes first, then those summed over, in order of appearance.
+  std::vector<int> all(output.begin(), output.end());
+  for (const std::vector<int>& labels : inputs) {
+    for (int label : labels) {
+      if (std::find(all.begin(), all.end(), label) == all.end()) {
+        all.push_back(label);
+      }
+    }
+  }
+  Id product = kNoNode;
+  for (size_t n = 0; n < operands.size(); ++n) {
+    std::vector<int> labels = inputs[n];
+    Id x = operands[n];
+    if (Failed(b, x)) return kNoNode;
+    if (labels.size() != static_cast<size_t>(b.Rank(x))) {
+      return b.Invalid(absl::StrCat("einsum labels ", labels.size(),
+                                    " axes of ", b.ShapeText(x)));
+    }
+    x = TakeDiagonals(b, x, labels);
+    if (Failed(b, x)) return kNoNode;
+    std::vector<int64_t> order;
+    std::vector<Id> dims;
+    const std::vector<Id> own = b.Dims(x);
+    for (int label : all) {
+      const auto it = std::find(labels.begin(), labels.end(), label);
+      if (it == labels.end()) {
+        dims.push_back(b.Int(1));
+      } else {
+        order.push_back(it - labels.begin());
+        dims.push_back(own[order.back()]);
+      }
+    }
+    x = Widened(b, b.Reshape(b.Permute(x, order), dims));
+    product = product == kNoNode ? x : b.Mul(product, x);
+  }
+  std::vector<int64_t> summed;
+  for (size_t i = output.size(); i < all.size(); ++i) {
+    summed.push_back(static_cast<int64_t>(i));
+  }
+  if (Failed(b, product)) return kNoNode;
+  return b.Cast(b.Reduce(Op::kAdd, product, summed), TypeOf(b, operands[0]));
+}
+
+}  // namespace quern::graph
