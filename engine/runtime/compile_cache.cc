@@ -180,7 +180,7 @@ std::optional<Content> Decode(const std::string& bytes) {
 // The tier on disk. Locks only to account for sizes.
 class CompileCache::Disk {
  public:
-  Disk(const Options& options, telemetry::Registry* metrics)
+  Disk(const Options& options, telemetry::Metrics* metrics)
       : root_(options.directory),
         max_bytes_(options.max_disk_bytes),
         metrics_(metrics) {
@@ -375,7 +375,7 @@ class CompileCache::Disk {
 
   const std::string root_;
   const int64_t max_bytes_;
-  telemetry::Registry* const metrics_;
+  telemetry::Metrics* const metrics_;
   bool usable_ = false;
 
   mutable base::Mutex mutex_;
@@ -390,7 +390,7 @@ struct CompileCache::Flight {
   base::CondVar landed;
 };
 
-CompileCache::CompileCache(Options options, telemetry::Registry* metrics)
+CompileCache::CompileCache(Options options, telemetry::Metrics* metrics)
     : options_(std::move(options)),
       metrics_(metrics),
       disk_(std::make_unique<Disk>(options_, metrics)) {}

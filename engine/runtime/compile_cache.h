@@ -60,7 +60,7 @@ class CompileCache {
 
   // Opens the directory and clears what crashed writers left in it. `metrics`
   // gets the counters and must outlive the cache.
-  CompileCache(Options options, telemetry::Registry* metrics);
+  CompileCache(Options options, telemetry::Metrics* metrics);
   ~CompileCache();
   CompileCache(const CompileCache&) = delete;
   CompileCache& operator=(const CompileCache&) = delete;
@@ -97,7 +97,7 @@ class CompileCache {
                                            const Compute& compute);
 
   const Options options_;
-  telemetry::Registry* const metrics_;
+  telemetry::Metrics* const metrics_;
   const std::unique_ptr<Disk> disk_;
 
   mutable base::Mutex mutex_;

@@ -14,11 +14,11 @@ constexpr double kSecondsPerNs = 1e-9;
 
 // The cell of `labels`, or of "_other" when the family is full.
 template <typename T>
-std::shared_ptr<T> Find(std::map<Registry::Labels, std::shared_ptr<T>>& family,
-                        Registry::Labels labels) {
+std::shared_ptr<T> Find(std::map<Metrics::Labels, std::shared_ptr<T>>& family,
+                        Metrics::Labels labels) {
   auto it = family.find(labels);
   if (it != family.end()) return it->second;
-  if (family.size() >= Registry::kMaxLabelSets) {
+  if (family.size() >= Metrics::kMaxLabelSets) {
     std::fill(labels.begin(), labels.end(), "_other");
   }
   std::shared_ptr<T>& cell = family[std::move(labels)];
@@ -37,7 +37,7 @@ int LabelIndex(Metric metric, absl::string_view label) {
 
 template <typename T>
 void RemoveFrom(
-    std::map<Metric, std::map<Registry::Labels, std::shared_ptr<T>>>& families,
+    std::map<Metric, std::map<Metrics::Labels, std::shared_ptr<T>>>& families,
     absl::string_view label, absl::string_view value) {
   for (auto& [metric, family] : families) {
     const int index = LabelIndex(metric, label);
@@ -84,7 +84,7 @@ const MetricInfo& Info(Metric metric) {
   return AllMetrics()[static_cast<size_t>(metric)];
 }
 
-std::shared_ptr<Number> Registry::GetNumber(Metric metric, Labels labels) {
+std::shared_ptr<Number> Metrics::GetNumber(Metric metric, Labels labels) {
   const MetricInfo& info = Info(metric);
   QUERN_CHECK(info.type == MetricType::kCounter ||
               info.type == MetricType::kGauge);
@@ -93,8 +93,8 @@ std::shared_ptr<Number> Registry::GetNumber(Metric metric, Labels labels) {
   return Find(numbers_[metric], std::move(labels));
 }
 
-std::shared_ptr<SharedDistribution> Registry::GetDistribution(Metric metric,
-                                                              Labels labels) {
+std::shared_ptr<SharedDistribution> Metrics::GetDistribution(Metric metric,
+                                                             Labels labels) {
   const MetricInfo& info = Info(metric);
   QUERN_CHECK(info.type == MetricType::kHistogram);
   QUERN_CHECK(labels.size() == info.labels.size());
@@ -102,21 +102,21 @@ std::shared_ptr<SharedDistribution> Registry::GetDistribution(Metric metric,
   return Find(distributions_[metric], std::move(labels));
 }
 
-void Registry::Add(Metric metric, Labels labels, double amount) {
+void Metrics::Add(Metric metric, Labels labels, double amount) {
   GetNumber(metric, std::move(labels))->Add(amount);
 }
 
-void Registry::Set(Metric metric, Labels labels, double value) {
+void Metrics::Set(Metric metric, Labels labels, double value) {
   GetNumber(metric, std::move(labels))->Set(value);
 }
 
-void Registry::Remove(absl::string_view label, absl::string_view value) {
+void Metrics::Remove(absl::string_view label, absl::string_view value) {
   base::MutexLock lock(&mutex_);
   RemoveFrom(numbers_, label, value);
   RemoveFrom(distributions_, label, value);
 }
 
-std::vector<Registry::Sample> Registry::Snapshot() const {
+std::vector<Metrics::Sample> Metrics::Snapshot() const {
   std::vector<Sample> result;
   base::MutexLock lock(&mutex_);
   for (const MetricInfo& info : AllMetrics()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The Registry holds the product's metrics: numbers and distributions, each
+// Metrics holds the product's metrics: numbers and distributions, each
 // under a Metric of the table metrics.inc and the values of its labels. It
 // renders nothing; the server does.
 //
@@ -66,7 +66,7 @@ class Number {
   std::atomic<double> value_ = 0;
 };
 
-class Registry {
+class Metrics {
  public:
   using Labels = std::vector<std::string>;  // Values, in the table's order.
 

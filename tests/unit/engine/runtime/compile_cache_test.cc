@@ -50,7 +50,7 @@ class CompileCacheTest : public ::testing::Test {
     CompileCache cache(options_, &metrics_);
     return cache.GetOrCompute(key, Making(std::move(blob)));
   }
-  double Value(Metric metric, telemetry::Registry::Labels labels = {}) {
+  double Value(Metric metric, telemetry::Metrics::Labels labels = {}) {
     return metrics_.GetNumber(metric, std::move(labels))->Get();
   }
   std::vector<fs::path> Files() const {
@@ -70,7 +70,7 @@ class CompileCacheTest : public ::testing::Test {
 
   fs::path root_;
   CompileCache::Options options_;
-  telemetry::Registry metrics_;
+  telemetry::Metrics metrics_;
   int computed_ = 0;
 };
 

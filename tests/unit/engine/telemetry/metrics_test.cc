@@ -43,14 +43,14 @@ TEST(MetricTable, FollowsTheConventionsOfPrometheus) {
   }
 }
 
-TEST(Registry, StartsEmpty) { EXPECT_THAT(Registry().Snapshot(), IsEmpty()); }
+TEST(Metrics, StartsEmpty) { EXPECT_THAT(Metrics().Snapshot(), IsEmpty()); }
 
-TEST(Registry, AddsUpPerLabelSet) {
-  Registry registry;
-  registry.Add(Metric::kCompileCacheHits, {"memory"});
-  registry.Add(Metric::kCompileCacheHits, {"disk"}, 2);
-  registry.Add(Metric::kCompileCacheHits, {"memory"}, 3);
-  const auto samples = registry.Snapshot();
+TEST(Metrics, AddsUpPerLabelSet) {
+  Metrics metrics;
+  metrics.Add(Metric::kCompileCacheHits, {"memory"});
+  metrics.Add(Metric::kCompileCacheHits, {"disk"}, 2);
+  metrics.Add(Metric::kCompileCacheHits, {"memory"}, 3);
+  const auto samples = metrics.Snapshot();
   ASSERT_EQ(samples.size(), 2u);
   EXPECT_THAT(samples[0].labels, ElementsAre("disk"));
   EXPECT_EQ(samples[0].value, 2);
@@ -58,21 +58,21 @@ TEST(Registry, AddsUpPerLabelSet) {
   EXPECT_EQ(samples[1].value, 4);
 }
 
-TEST(Registry, GaugesKeepTheLastValue) {
-  Registry registry;
-  registry.Set(Metric::kModelsLoaded, {}, 3);
-  registry.Set(Metric::kModelsLoaded, {}, 2);
-  EXPECT_EQ(registry.GetNumber(Metric::kModelsLoaded)->Get(), 2);
+TEST(Metrics, GaugesKeepTheLastValue) {
+  Metrics metrics;
+  metrics.Set(Metric::kModelsLoaded, {}, 3);
+  metrics.Set(Metric::kModelsLoaded, {}, 2);
+  EXPECT_EQ(metrics.GetNumber(Metric::kModelsLoaded)->Get(), 2);
 }
 
-TEST(Registry, DerivesMomentsFromTheDurationsOfAKernel) {
-  Registry registry;
+TEST(Metrics, DerivesMomentsFromTheDurationsOfAKernel) {
+  Metrics metrics;
   auto durations =
-      registry.GetDistribution(Metric::kKernelDuration, {"m", "cpu", "k0"});
+      metrics.GetDistribution(Metric::kKernelDuration, {"m", "cpu", "k0"});
   durations->Record(1'000'000'000);
   durations->Record(3'000'000'000);
   double cv = 0, mean = 0, variance = 0, launches = 0;
-  for (const Registry::Sample& sample : registry.Snapshot()) {
+  for (const Metrics::Sample& sample : metrics.Snapshot()) {
     EXPECT_THAT(sample.labels, ElementsAre("m", "cpu", "k0"));
     if (sample.metric == Metric::kKernelDurationCv) cv = sample.value;
     if (sample.metric == Metric::kKernelDurationMean) mean = sample.value;
@@ -87,51 +87,51 @@ TEST(Registry, DerivesMomentsFromTheDurationsOfAKernel) {
   EXPECT_EQ(launches, 2);
 }
 
-TEST(Registry, ForgetsAnUnloadedModel) {
-  Registry registry;
-  registry.Add(Metric::kRequests, {"a", "OK"});
-  registry.Add(Metric::kRequests, {"b", "OK"});
-  registry.Add(Metric::kNotes, {"a", "split"});
-  registry.GetDistribution(Metric::kKernelDuration, {"a", "cpu", "k"})
+TEST(Metrics, ForgetsAnUnloadedModel) {
+  Metrics metrics;
+  metrics.Add(Metric::kRequests, {"a", "OK"});
+  metrics.Add(Metric::kRequests, {"b", "OK"});
+  metrics.Add(Metric::kNotes, {"a", "split"});
+  metrics.GetDistribution(Metric::kKernelDuration, {"a", "cpu", "k"})
       ->Record(1);
-  registry.Remove("model", "a");
-  const auto samples = registry.Snapshot();
+  metrics.Remove("model", "a");
+  const auto samples = metrics.Snapshot();
   ASSERT_EQ(samples.size(), 1u);
   EXPECT_THAT(samples[0].labels, ElementsAre("b", "OK"));
 }
 
-TEST(Registry, AHeldCellOutlivesItsRemoval) {
-  Registry registry;
-  auto durations = registry.GetDistribution(Metric::kRequestDuration, {"a"});
-  registry.Remove("model", "a");
+TEST(Metrics, AHeldCellOutlivesItsRemoval) {
+  Metrics metrics;
+  auto durations = metrics.GetDistribution(Metric::kRequestDuration, {"a"});
+  metrics.Remove("model", "a");
   durations->Record(5);
   EXPECT_EQ(durations->Snapshot().count(), 1u);
-  EXPECT_THAT(registry.Snapshot(), IsEmpty());
+  EXPECT_THAT(metrics.Snapshot(), IsEmpty());
 }
 
-TEST(Registry, BoundsTheLabelSetsOfAMetric) {
-  Registry registry;
-  for (size_t i = 0; i < Registry::kMaxLabelSets + 10; ++i) {
-    registry.Add(Metric::kRequests, {absl::StrCat("m", i), "OK"});
+TEST(Metrics, BoundsTheLabelSetsOfAMetric) {
+  Metrics metrics;
+  for (size_t i = 0; i < Metrics::kMaxLabelSets + 10; ++i) {
+    metrics.Add(Metric::kRequests, {absl::StrCat("m", i), "OK"});
   }
-  const auto samples = registry.Snapshot();
-  EXPECT_EQ(samples.size(), Registry::kMaxLabelSets + 1);
-  EXPECT_EQ(registry.GetNumber(Metric::kRequests, {"_other", "_other"})->Get(),
+  const auto samples = metrics.Snapshot();
+  EXPECT_EQ(samples.size(), Metrics::kMaxLabelSets + 1);
+  EXPECT_EQ(metrics.GetNumber(Metric::kRequests, {"_other", "_other"})->Get(),
             10);
 }
 
-TEST(Registry, CountsEveryAdditionOfManyThreads) {
-  Registry registry;
+TEST(Metrics, CountsEveryAdditionOfManyThreads) {
+  Metrics metrics;
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 10000; ++i) {
-        registry.Add(Metric::kCompileCacheMisses, {});
+        metrics.Add(Metric::kCompileCacheMisses, {});
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(registry.GetNumber(Metric::kCompileCacheMisses)->Get(), 40000);
+  EXPECT_EQ(metrics.GetNumber(Metric::kCompileCacheMisses)->Get(), 40000);
 }
 
 }  // namespace
