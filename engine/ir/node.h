@@ -27,8 +27,9 @@
 //   kReduce      ints: {Op of kAdd kMul kMax kMin, then at tensor level the
 //                axes, ascending, which the result lacks}
 //   kCopy        text: device name
-//   kStage       ints: {Level, number}; at tensor level one operand, at kernel
-//                level the value and then the ranges that index it
+//   kStage       ints: {Level, number}; at tensor level one operand; at kernel
+//                level the value, its position in the stage, the elements of
+//                the stage, and the ranges that the stage is written over
 //   kParam       ints[0]: slot of the kernel's parameters
 //   kRange       ints: {number, RangeKind}; the operand is the extent
 //   kSink        ints[0]: number of stores; the other operands are ranges

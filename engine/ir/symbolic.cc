@@ -216,6 +216,41 @@ Division Divide(const Arena& arena, Polynomial a, const Polynomial& b) {
   return out;
 }
 
+// b * (x / b) + x mod b = x, for each remainder whose quotient is there too.
+Polynomial Recombined(const Arena& arena, Polynomial p) {
+  for (size_t i = 0; i < p.size(); ++i) {
+    for (Id factor : p[i].factors) {
+      if (arena[factor].op != Op::kMod) continue;
+      const Id x = arena[factor].srcs[0];
+      const Polynomial b = PolynomialOf(arena, arena[factor].srcs[1]);
+      if (b.size() != 1) continue;
+      Term rest = p[i];
+      rest.factors.erase(
+          std::find(rest.factors.begin(), rest.factors.end(), factor));
+      for (size_t j = 0; j < p.size(); ++j) {
+        const auto quotient = std::find_if(
+            p[j].factors.begin(), p[j].factors.end(), [&](Id f) {
+              return arena[f].op == Op::kIDiv && arena[f].srcs[0] == x &&
+                     arena[f].srcs[1] == arena[factor].srcs[1];
+            });
+        if (quotient == p[j].factors.end()) continue;
+        Polynomial wanted = Multiplied(arena, {rest}, b);
+        wanted = Multiplied(arena, wanted, {{{*quotient}, 1}});
+        if (wanted.size() != 1 || wanted[0].factors != p[j].factors ||
+            wanted[0].coefficient != p[j].coefficient) {
+          continue;
+        }
+        Polynomial whole = Multiplied(arena, {rest}, PolynomialOf(arena, x));
+        p.erase(p.begin() + std::max(i, j));
+        p.erase(p.begin() + std::min(i, j));
+        p.insert(p.end(), whole.begin(), whole.end());
+        return Recombined(arena, Normalized(arena, std::move(p)));
+      }
+    }
+  }
+  return p;
+}
+
 bool NonNegative(const Arena& arena, Id id) { return arena[id].least >= 0; }
 
 // The greatest (or least) value of `p` over its ranges, as a polynomial
@@ -256,7 +291,7 @@ Id Add(Arena& arena, Id a, Id b) {
   Polynomial p = PolynomialOf(arena, a);
   Polynomial q = PolynomialOf(arena, b);
   p.insert(p.end(), q.begin(), q.end());
-  return NodeOf(arena, Normalized(arena, std::move(p)));
+  return NodeOf(arena, Recombined(arena, Normalized(arena, std::move(p))));
 }
 
 Id Sub(Arena& arena, Id a, Id b) {

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/kernel/opts.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/container/flat_hash_map.h"
+#include "engine/ir/symbolic.h"
+
+namespace quern::kernel {
+namespace {
+
+using ir::Arena;
+using ir::Attr;
+using ir::DType;
+using ir::Id;
+using ir::kNoNode;
+using ir::Node;
+using ir::Op;
+using ir::RangeKind;
+
+// Position of the first range among the operands of a node that closes
+// ranges; the number of operands for the others.
+size_t FirstRange(const Node& node) {
+  switch (node.op) {
+    case Op::kReduce:
+      return 1;
+    case Op::kStage:
+      return 3;
+    case Op::kSink:
+      return static_cast<size_t>(node.attr->ints[0]);
+    default:
+      return node.srcs.size();
+  }
+}
+
+// Rebuilds a body with `range` replaced by `value` wherever it is an index and
+// by `ranges` wherever it is closed. `mask`, if any, is the condition under
+// which the points of `masked` (one of `ranges`) exist.
+class Replacer {
+ public:
+  Replacer(Arena& arena, Id range, Id value, std::vector<Id> ranges)
+      : arena_(arena), range_(range), value_(value),
+        ranges_(std::move(ranges)) {}
+
+  void MaskWith(Id mask, Id masked) {
+    mask_ = mask;
+    masked_ = masked;
+  }
+
+  Id Run(Id body) {
+    done_[range_] = value_;
+    const std::vector<Id> roots = {body};
+    for (Id id : ir::TopologicalOrder(arena_, roots)) {
+      if (!done_.contains(id)) done_[id] = Rebuilt(id);
+    }
+    return done_.at(body);
+  }
+
+ private:
+  Id Rebuilt(Id id) {
+    const Node node = arena_[id];
+    const size_t first = FirstRange(node);
+    std::vector<Id> srcs;
+    bool closes = false;
+    for (size_t i = 0; i < node.srcs.size(); ++i) {
+      if (i >= first && node.srcs[i] == range_) {
+        srcs.insert(srcs.end(), ranges_.begin(), ranges_.end());
+        closes = true;
+      } else {
+        srcs.push_back(done_.at(node.srcs[i]));
+      }
+    }
+    if (mask_ != kNoNode) Mask(node, closes, srcs);
+    return ir::WithSources(arena_, id, srcs);
+  }
+
+  void Mask(const Node& node, bool closes, std::vector<Id>& srcs) {
+    if (node.op == Op::kReduce && closes) {
+      const Id identity = Identity(node);
+      srcs[0] = arena_.Make(Op::kWhere, node.dtype, {mask_, srcs[0], identity});
+    } else if (node.op == Op::kStage && closes) {
+      // Points past the end land behind the row; the last row needs room.
+      srcs[2] = ir::Add(arena_, srcs[2], arena_[masked_].srcs[0]);
+    } else if (node.op == Op::kLoad && Depends(srcs, 1)) {
+      AddGate(srcs, 2);
+    } else if (node.op == Op::kStore && Depends(srcs, 1)) {
+      AddGate(srcs, 3);
+    }
+  }
+
+  bool Depends(const std::vector<Id>& srcs, size_t from) {
+    for (size_t i = from; i < srcs.size(); ++i) {
+      if (i == 2 && srcs.size() == 4) continue;
+      if (ir::Contains(arena_, srcs[i], masked_)) return true;
+    }
+    return false;
+  }
+
+  void AddGate(std::vector<Id>& srcs, size_t at) {
+    if (srcs.size() > at) {
+      srcs[at] = ir::And(arena_, srcs[at], mask_);
+    } else {
+      srcs.push_back(mask_);
+    }
+  }
+
+  Id Identity(const Node& reduce) {
+    const Op op = static_cast<Op>(reduce.attr->ints[0]);
+    const DType dtype = reduce.dtype;
+    if (op == Op::kAdd) return arena_.FloatConst(dtype, 0);
+    if (op == Op::kMul) return arena_.FloatConst(dtype, 1);
+    const bool low = op == Op::kMax;
+    if (ir::IsFloat(dtype)) {
+      const double inf = std::numeric_limits<double>::infinity();
+      return arena_.FloatConst(dtype, low ? -inf : inf);
+    }
+    return arena_.IntConst(dtype, IntegerLimit(dtype, low));
+  }
+
+  static int64_t IntegerLimit(DType dtype, bool low) {
+    if (dtype == DType::kBool) return low ? 0 : 1;
+    const int bits = static_cast<int>(ir::ByteSize(ir::Strong(dtype))) * 8;
+    if (ir::KindOf(dtype) == ir::DTypeKind::kUnsigned) {
+      if (low) return 0;
+      return bits == 64 ? -1 : (int64_t{1} << bits) - 1;
+    }
+    const int64_t high = std::numeric_limits<int64_t>::max() >> (64 - bits);
+    return low ? -high - 1 : high;
+  }
+
+  Arena& arena_;
+  Id range_;
+  Id value_;
+  std::vector<Id> ranges_;
+  Id mask_ = kNoNode;
+  Id masked_ = kNoNode;
+  absl::flat_hash_map<Id, Id> done_;
+};
+
+std::vector<Id> AllRanges(const Arena& arena, Id body) {
+  std::vector<Id> ranges;
+  for (Id id : ir::TopologicalOrder(arena, absl::MakeConstSpan(&body, 1))) {
+    if (arena[id].op == Op::kRange) ranges.push_back(id);
+  }
+  return ranges;
+}
+
+int64_t NextNumber(const Arena& arena, Id body) {
+  int64_t next = 0;
+  for (Id range : AllRanges(arena, body)) {
+    next = std::max(next, arena[range].attr->ints[0] + 1);
+  }
+  return next;
+}
+
+Id MakeRange(Arena& arena, Id extent, int64_t number, RangeKind kind) {
+  return arena.Make(Op::kRange, DType::kWeakInt, {extent},
+                    Attr{{number, static_cast<int64_t>(kind)}, {}});
+}
+
+// The number of quotients and remainders below `body`.
+int CountDivisions(const Arena& arena, Id body) {
+  int count = 0;
+  for (Id id : ir::TopologicalOrder(arena, absl::MakeConstSpan(&body, 1))) {
+    const Node& node = arena[id];
+    if ((node.op == Op::kIDiv || node.op == Op::kMod) &&
+        node.dtype == DType::kWeakInt) {
+      ++count;
+    }
+  }
+  return count;
+}
+
+// Joins `outer` and `inner`, neighbours in one list, if that needs no new
+// division; kNoNode otherwise.
+Id Merged(Arena& arena, Id body, Id outer, Id inner) {
+  const Id a = arena[outer].srcs[0];
+  const Id b = arena[inner].srcs[0];
+  if (arena[a].op != Op::kConst && ir::Contains(arena, a, inner)) {
+    return kNoNode;
+  }
+  const Id joined = MakeRange(arena, ir::Mul(arena, a, b),
+                              NextNumber(arena, body), RangeKind::kSerial);
+  const int before = CountDivisions(arena, body);
+  // The inner range disappears from its list, the outer one becomes the joint.
+  Id result = Replacer(arena, inner, ir::Mod(arena, joined, b), {}).Run(body);
+  result = Replacer(arena, outer, ir::IDiv(arena, joined, b), {joined})
+               .Run(result);
+  return CountDivisions(arena, result) <= before ? result : kNoNode;
+}
+
+// Nodes that close ranges, users before operands.
+std::vector<Id> Closers(const Arena& arena, Id body) {
+  std::vector<Id> out;
+  for (Id id : ir::TopologicalOrder(arena, absl::MakeConstSpan(&body, 1))) {
+    const Op op = arena[id].op;
+    if (op == Op::kReduce || op == Op::kStage || op == Op::kSink) {
+      out.push_back(id);
+    }
+  }
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+Id MergeOnce(Arena& arena, Id body) {
+  for (Id closer : Closers(arena, body)) {
+    const Node node = arena[closer];
+    const size_t first = FirstRange(node);
+    const std::vector<Id> ranges(node.srcs.begin() + first, node.srcs.end());
+    for (size_t i = 0; i + 1 < ranges.size(); ++i) {
+      const Id merged = Merged(arena, body, ranges[i], ranges[i + 1]);
+      if (merged != kNoNode) return merged;
+    }
+  }
+  return kNoNode;
+}
+
+// Numbers the ranges 0, 1, 2, ... by stores first, then in order of use.
+Id Renumbered(Arena& arena, Id body) {
+  std::vector<Id> order = StoreRanges(arena, body);
+  for (Id closer : Closers(arena, body)) {
+    const std::vector<Id> inner = InnerRanges(arena, closer);
+    for (Id range : inner) {
+      if (std::find(order.begin(), order.end(), range) == order.end()) {
+        order.push_back(range);
+      }
+    }
+  }
+  // By way of fresh numbers, so that no two ranges ever share one.
+  const int64_t base = NextNumber(arena, body) + 64;
+  for (int64_t offset : {base, int64_t{0}}) {
+    for (size_t i = 0; i < order.size(); ++i) {
+      const Id old = order[i];
+      const Id renamed = MakeRange(arena, arena[old].srcs[0],
+                                   offset + static_cast<int64_t>(i),
+                                   KindOf(arena, old));
+      if (renamed == old) continue;
+      body = Replacer(arena, old, renamed, {renamed}).Run(body);
+      order[i] = renamed;
+      // Extents of later ranges may contain the one renamed.
+      for (size_t k = i + 1; k < order.size(); ++k) {
+        order[k] = ir::Substitute(arena, order[k], {{old, renamed}});
+      }
+    }
+  }
+  return body;
+}
+
+}  // namespace
+
+RangeKind KindOf(const Arena& arena, Id range) {
+  return static_cast<RangeKind>(arena[range].attr->ints[1]);
+}
+
+std::vector<Id> InnerRanges(const Arena& arena, Id node) {
+  const absl::Span<const Id> srcs = arena[node].srcs;
+  return {srcs.begin() + FirstRange(arena[node]), srcs.end()};
+}
+
+std::vector<Id> StoreRanges(const Arena& arena, Id body) {
+  return InnerRanges(arena, body);
+}
+
+std::vector<Id> FreeRanges(const Arena& arena, Id id) {
+  const std::vector<Id> order =
+      ir::TopologicalOrder(arena, absl::MakeConstSpan(&id, 1));
+  absl::flat_hash_map<Id, std::vector<Id>> free;
+  for (Id node_id : order) {
+    const Node& node = arena[node_id];
+    std::vector<Id>& own = free[node_id];
+    if (node.op == Op::kRange) {
+      own = free[node.srcs[0]];
+      own.push_back(node_id);
+    } else {
+      const size_t first = FirstRange(node);
+      for (size_t i = 0; i < node.srcs.size(); ++i) {
+        const std::vector<Id>& below = free[node.srcs[i]];
+        own.insert(own.end(), below.begin(), below.end());
+      }
+      for (size_t i = first; i < node.srcs.size(); ++i) {
+        own.erase(std::remove(own.begin(), own.end(), node.srcs[i]),
+                  own.end());
+      }
+    }
+    std::sort(own.begin(), own.end());
+    own.erase(std::unique(own.begin(), own.end()), own.end());
+  }
+  return free[id];
+}
+
+Split SplitRange(Arena& arena, Id body, Id range, int64_t factor,
+                 RangeKind inner_kind, Tail tail) {
+  const Id extent = arena[range].srcs[0];
+  const Id f = arena.Int(factor);
+  const bool divides = arena.IsInt(ir::Mod(arena, extent, f), 0);
+  const Id blocks = ir::CeilDiv(arena, extent, f);
+  const int64_t number = NextNumber(arena, body);
+  Split out;
+  Id base = arena.Int(0);
+  std::vector<Id> ranges;
+  if (!arena.IsInt(blocks, 1)) {
+    out.outer = MakeRange(arena, blocks, arena[range].attr->ints[0],
+                          KindOf(arena, range));
+    base = ir::Mul(arena, out.outer, f);
+    ranges.push_back(out.outer);
+  }
+  Id inner_extent = f;
+  if (!divides && tail == Tail::kShort) {
+    inner_extent = ir::Min(arena, f, ir::Sub(arena, extent, base));
+  }
+  out.inner = MakeRange(arena, inner_extent, number, inner_kind);
+  ranges.push_back(out.inner);
+  Id value = ir::Add(arena, base, out.inner);
+  const Id mask = ir::Less(arena, value, extent);
+  if (!divides && tail == Tail::kClamp) {
+    value = ir::Min(arena, value, ir::Sub(arena, extent, arena.Int(1)));
+  }
+  Replacer replacer(arena, range, value, ranges);
+  if (!divides && tail == Tail::kMask) replacer.MaskWith(mask, out.inner);
+  out.body = replacer.Run(body);
+  return out;
+}
+
+Split Relabel(Arena& arena, Id body, Id range, RangeKind kind) {
+  Split out;
+  out.inner = MakeRange(arena, arena[range].srcs[0],
+                        arena[range].attr->ints[0], kind);
+  out.body = out.inner == range
+                 ? body
+                 : Replacer(arena, range, out.inner, {out.inner}).Run(body);
+  return out;
+}
+
+Id Reorder(Arena& arena, Id body, absl::Span<const Id> ranges) {
+  const Node node = arena[body];
+  std::vector<Id> srcs(node.srcs.begin(),
+                       node.srcs.begin() + FirstRange(node));
+  srcs.insert(srcs.end(), ranges.begin(), ranges.end());
+  return arena.Make(node.op, node.dtype, srcs, *node.attr, node.shape);
+}
+
+Id MergeRanges(Arena& arena, Id body) {
+  for (Id next = MergeOnce(arena, body); next != kNoNode;
+       next = MergeOnce(arena, body)) {
+    body = next;
+  }
+  return Renumbered(arena, body);
+}
+
+}  // namespace quern::kernel

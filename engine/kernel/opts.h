@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The vocabulary of schedules: every optimization of a kernel is a sequence of
+// these steps on a body (a kSink). Each returns the new body; none changes
+// what is computed.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "engine/ir/node.h"
+
+namespace quern::kernel {
+
+// A range after a split: range = outer * factor + inner.
+struct Split {
+  ir::Id body = ir::kNoNode;
+  ir::Id outer = ir::kNoNode;  // kNoNode if one outer point is left.
+  ir::Id inner = ir::kNoNode;
+};
+
+// What happens where `factor` does not divide the extent.
+enum class Tail : uint8_t {
+  kMask,   // Inner points past the end read nothing, write nothing and add
+           // nothing to reductions.
+  kClamp,  // Inner points past the end repeat the last one. For ranges of
+           // stores only: they store the same value again.
+  kShort,  // The last inner range is shorter. For serial inner ranges only.
+};
+
+// Splits `range`; the inner range has `factor` points and the given kind.
+[[nodiscard]] Split SplitRange(ir::Arena& arena, ir::Id body, ir::Id range,
+                               int64_t factor, ir::RangeKind inner_kind,
+                               Tail tail);
+
+// Gives `range` another kind; `result` receives nothing, the new range is
+// returned as Split::inner.
+[[nodiscard]] Split Relabel(ir::Arena& arena, ir::Id body, ir::Id range,
+                            ir::RangeKind kind);
+
+// The same stores with their ranges in the order `ranges` (a permutation).
+[[nodiscard]] ir::Id Reorder(ir::Arena& arena, ir::Id body,
+                             absl::Span<const ir::Id> ranges);
+
+// Joins neighbouring ranges of stores, reductions and stages wherever no
+// index needs the two apart, and numbers the ranges from 0 in order of use.
+[[nodiscard]] ir::Id MergeRanges(ir::Arena& arena, ir::Id body);
+
+// The ranges around the stores, from the outside in.
+[[nodiscard]] std::vector<ir::Id> StoreRanges(const ir::Arena& arena,
+                                              ir::Id body);
+// The ranges of a kReduce or kStage.
+[[nodiscard]] std::vector<ir::Id> InnerRanges(const ir::Arena& arena,
+                                              ir::Id node);
+
+// The ranges on which the value of `id` depends: those below it that it does
+// not close itself. Sorted by id.
+[[nodiscard]] std::vector<ir::Id> FreeRanges(const ir::Arena& arena, ir::Id id);
+
+[[nodiscard]] ir::RangeKind KindOf(const ir::Arena& arena, ir::Id range);
+
+}  // namespace quern::kernel

@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Three schedules cover the CPU.
+//
+// Outer product, for contractions whose output is contiguous in a range n on
+// which one factor is contiguous too: a tile of rows x vectors of accumulators
+// stays in registers while the reduced ranges run; each step loads a few
+// vectors of one factor and broadcasts a few scalars of the other.
+//
+// Inner product, for contractions whose factors are both contiguous in the
+// reduced range: the lanes run along the reduction and are added at the end.
+//
+// Loops, for everything else: lanes along the innermost range of the stores
+// where it is contiguous; reductions that do not depend on it run their own
+// lanes; outer ranges are chunks for the threads.
+#include "engine/kernel/tile_cpu.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/ir/symbolic.h"
+#include "engine/kernel/opts.h"
+#include "engine/schedule/fuse.h"
+
+namespace quern::kernel {
+namespace {
+
+using ir::Arena;
+using ir::Id;
+using ir::kNoNode;
+using ir::Node;
+using ir::Op;
+using ir::RangeKind;
+
+// A chunk should be worth this many operations, so that claiming it is cheap.
+constexpr double kChunkWork = 8192;
+
+class Tiler {
+ public:
+  Tiler(Arena& arena, Id body, const base::Target& target, int shrink)
+      : arena_(arena), body_(body), target_(target), shrink_(shrink) {}
+
+  TileResult Run() {
+    body_ = MergeRanges(arena_, body_);
+    if (target_.vector_bytes == 0) return {body_, "serial"};
+    lanes_ = target_.vector_bytes / WidestElement();
+    std::string description;
+    const Id contraction = FindContraction();
+    if (contraction == kNoNode || !TileContraction(contraction, description)) {
+      description = TileLoops();
+    }
+    return {body_, description};
+  }
+
+ private:
+  // Bytes of the widest element that is computed with; at least 4, since
+  // narrower values are widened before arithmetic.
+  int WidestElement() {
+    int64_t widest = 4;
+    for (Id id : Below(body_)) {
+      const Node& node = arena_[id];
+      if (node.op == Op::kLoad || node.op == Op::kStore ||
+          (ir::IsElementwise(node.op) && !ir::IsWeak(node.dtype))) {
+        widest = std::max(widest, ir::ByteSize(ir::Strong(node.dtype)));
+      }
+    }
+    return static_cast<int>(widest);
+  }
+
+  std::vector<Id> Below(Id root) {
+    return ir::TopologicalOrder(arena_, absl::MakeConstSpan(&root, 1));
+  }
+
+  double Extent(Id range) {
+    return schedule::EstimateSize(arena_, arena_[range].srcs[0]);
+  }
+
+  // The extent if it is known, else 0.
+  int64_t StaticExtent(Id range) {
+    const Id extent = arena_[range].srcs[0];
+    return arena_.IsConst(extent) ? arena_.IntValue(extent) : 0;
+  }
+
+  // The step of `index` along `range`: kNoNode if it is not affine in it.
+  Id Step(Id index, Id range) {
+    return ir::AffineIn(arena_, index, range).coefficient;
+  }
+  bool StepIs(Id index, Id range, int64_t step) {
+    const Id coefficient = Step(index, range);
+    return coefficient != kNoNode && arena_.IsInt(coefficient, step);
+  }
+
+  Id Store() { return arena_[body_].srcs[0]; }
+  Id StoreIndex() { return arena_[Store()].srcs[1]; }
+
+  static bool Has(const std::vector<Id>& list, Id id) {
+    return std::find(list.begin(), list.end(), id) != list.end();
+  }
+
+  // Loads of buffers below `root`.
+  std::vector<Id> LoadsBelow(Id root) {
+    std::vector<Id> loads;
+    for (Id id : Below(root)) {
+      if (arena_[id].op == Op::kLoad) loads.push_back(id);
+    }
+    return loads;
+  }
+
+  // A sum of products that depends on every store range.
+  Id FindContraction() {
+    std::vector<Id> store = StoreRanges(arena_, body_);
+    std::sort(store.begin(), store.end());
+    if (store.empty()) return kNoNode;
+    for (Id id : Below(body_)) {
+      const Node& node = arena_[id];
+      if (node.op != Op::kReduce ||
+          node.attr->ints[0] != static_cast<int64_t>(Op::kAdd)) {
+        continue;
+      }
+      Id product = node.srcs[0];
+      while (arena_[product].op == Op::kCast) product = arena_[product].srcs[0];
+      if (arena_[product].op != Op::kMul) continue;
+      if (FreeRanges(arena_, id) == store) return id;
+    }
+    return kNoNode;
+  }
+
+  bool TileContraction(Id contraction, std::string& description) {
+    const std::vector<Id> store = StoreRanges(arena_, body_);
+    const std::vector<Id> inner = InnerRanges(arena_, contraction);
+    const std::vector<Id> loads = LoadsBelow(arena_[contraction].srcs[0]);
+    const Id n = store.back();
+    bool n_contiguous = StepIs(StoreIndex(), n, 1);
+    bool k_contiguous = true;
+    const Id k = inner.back();
+    for (Id load : loads) {
+      const Id index = arena_[load].srcs[1];
+      n_contiguous &= StepIs(index, n, 1) || StepIs(index, n, 0);
+      k_contiguous &= StepIs(index, k, 1) || StepIs(index, k, 0);
+    }
+    if (!n_contiguous && k_contiguous && Extent(k) >= lanes_) {
+      return InnerProduct(store, inner, loads, description);
+    }
+    if (!StepIs(StoreIndex(), n, 1)) return false;
+    return OuterProduct(store, inner, loads, description);
+  }
+
+  // The store range along which a factor that does depend on `n` is reused.
+  Id RowRange(const std::vector<Id>& store, const std::vector<Id>& loads,
+              Id n) {
+    Id best = kNoNode;
+    for (Id range : store) {
+      if (range == n) continue;
+      bool reused = false;
+      bool reads = false;
+      for (Id load : loads) {
+        const std::vector<Id> free = FreeRanges(arena_, load);
+        reused |= Has(free, n) && !Has(free, range);
+        reads |= !Has(free, n) && Has(free, range);
+      }
+      if (reused && reads && (best == kNoNode || Extent(range) > Extent(best))) {
+        best = range;
+      }
+    }
+    return best;
+  }
+
+  bool OuterProduct(std::vector<Id> store, const std::vector<Id>& inner,
+                    const std::vector<Id>& loads, std::string& description) {
+    const Id n = store.back();
+    const Id m = RowRange(store, loads, n);
+    if (m == kNoNode && Extent(n) < 2 * lanes_) return false;
+    // Accumulators, one vector of each load, one broadcast.
+    const int budget = target_.vector_registers >= 32 ? 28 : 12;
+    int rows = 1;
+    int vectors = 1;
+    ChooseTile(m == kNoNode ? 1 : Extent(m), Extent(n) / lanes_,
+               m != kNoNode && StaticExtent(m) == 0, budget, &rows, &vectors);
+    for (int i = 0; i < shrink_; ++i) {
+      if (rows > 1) {
+        rows = (rows + 1) / 2;
+      } else if (vectors > 1) {
+        vectors = (vectors + 1) / 2;
+      }
+    }
+    UnrollTaps(inner, rows * vectors);
+
+    // Order: whatever is shared by no tile, columns, rows; so that the columns'
+    // panel is read again for the next rows while it is in the cache.
+    Split lane = SplitRange(arena_, body_, n, lanes_, RangeKind::kVector,
+                            Tail::kMask);
+    body_ = lane.body;
+    Id columns = lane.outer;
+    if (columns != kNoNode && vectors > 1) {
+      Split split = SplitRange(arena_, body_, columns, vectors,
+                               RangeKind::kUnroll, Tail::kClamp);
+      body_ = split.body;
+      columns = split.outer;
+    }
+    Id tile_rows = kNoNode;
+    if (m != kNoNode) {
+      Split split = SplitRange(arena_, body_, m, rows, RangeKind::kUnroll,
+                               Tail::kClamp);
+      body_ = split.body;
+      tile_rows = split.outer;
+    }
+    std::vector<Id> order;
+    std::vector<Id> tile;
+    for (Id range : StoreRanges(arena_, body_)) {
+      if (KindOf(arena_, range) != RangeKind::kSerial) {
+        tile.push_back(range);
+      } else if (range != columns && range != tile_rows) {
+        order.push_back(range);
+      }
+    }
+    if (columns != kNoNode) order.push_back(columns);
+    if (tile_rows != kNoNode) order.push_back(tile_rows);
+    const size_t outer = order.size();
+    order.insert(order.end(), tile.begin(), tile.end());
+    body_ = Reorder(arena_, body_, order);
+    MakeGrid(outer);
+    description = absl::StrCat("outer product, tile ", rows, "x",
+                               vectors * lanes_);
+    return true;
+  }
+
+  // The tile of `rows` x `vectors` within `budget` registers that wastes least
+  // at the edges and loads least for each operation.
+  void ChooseTile(double m, double n_vectors, bool free_rows, int budget,
+                  int* rows, int* vectors) {
+    double best = 0;
+    for (int v = 1; v <= 4; ++v) {
+      for (int r = 1; r <= 14; ++r) {
+        if (r * v > budget || (v > 1 && v - 1 >= n_vectors)) continue;
+        if (r > m && !free_rows) continue;
+        const double tiles = std::ceil(m / r) * std::ceil(n_vectors / v);
+        // Two arithmetic and two load units; a latency of four for the sums.
+        const double step =
+            std::max({r * v / 2.0, (r + v) / 2.0, 4.0}) + 0.25;
+        const double cost = tiles * step;
+        if (best == 0 || cost < best) {
+          best = cost;
+          *rows = r;
+          *vectors = v;
+        }
+      }
+    }
+  }
+
+  // Unrolls the last reduced ranges while they are short.
+  void UnrollTaps(const std::vector<Id>& inner, int copies) {
+    int64_t budget = std::max<int64_t>(1, 120 / std::max(copies, 1));
+    for (size_t i = inner.size(); i-- > 0;) {
+      const int64_t extent = StaticExtent(inner[i]);
+      if (extent > 0 && extent <= budget && extent <= 8) {
+        body_ = Relabel(arena_, body_, inner[i], RangeKind::kUnroll).body;
+        budget /= extent;
+        continue;
+      }
+      for (int64_t factor : {4, 2}) {
+        if (extent % factor == 0 && extent > 0 && factor <= budget) {
+          body_ = SplitRange(arena_, body_, inner[i], factor,
+                             RangeKind::kUnroll, Tail::kMask)
+                      .body;
+          break;
+        }
+      }
+      break;
+    }
+  }
+
+  bool InnerProduct(const std::vector<Id>& store, const std::vector<Id>& inner,
+                    const std::vector<Id>& loads, std::string& description) {
+    const Id n = store.back();
+    const Id m = RowRange(store, loads, n);
+    int rows = m == kNoNode ? 1 : std::min<int>(4, std::ceil(Extent(m)));
+    int columns = std::min<int>(m == kNoNode ? 8 : 4, std::ceil(Extent(n)));
+    if (target_.vector_registers < 32) columns = std::min(columns, 2);
+    for (int i = 0; i < shrink_; ++i) {
+      if (rows > 1) {
+        rows /= 2;
+      } else if (columns > 1) {
+        columns /= 2;
+      }
+    }
+    body_ = SplitRange(arena_, body_, inner.back(), lanes_, RangeKind::kVector,
+                       Tail::kMask)
+                .body;
+    Split split = SplitRange(arena_, body_, n, columns, RangeKind::kUnroll,
+                             Tail::kClamp);
+    body_ = split.body;
+    if (m != kNoNode) {
+      body_ = SplitRange(arena_, body_, m, rows, RangeKind::kUnroll,
+                         Tail::kClamp)
+                  .body;
+    }
+    SerialFirst();
+    description = absl::StrCat("inner product, tile ", rows, "x", columns);
+    return true;
+  }
+
+  // Moves the serial ranges of the stores before the others and makes them
+  // chunks.
+  void SerialFirst() {
+    std::vector<Id> order;
+    std::vector<Id> rest;
+    for (Id range : StoreRanges(arena_, body_)) {
+      (KindOf(arena_, range) == RangeKind::kSerial ? order : rest)
+          .push_back(range);
+    }
+    const size_t outer = order.size();
+    order.insert(order.end(), rest.begin(), rest.end());
+    body_ = Reorder(arena_, body_, order);
+    MakeGrid(outer);
+  }
+
+  void MakeGrid(size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      const Id range = StoreRanges(arena_, body_)[i];
+      body_ = Relabel(arena_, body_, range, RangeKind::kGrid).body;
+    }
+  }
+
+  // Lanes for `width` points: all of them, or the next power of two.
+  int LanesFor(int64_t extent) const {
+    int lanes = lanes_;
+    if (extent > 0) {
+      while (lanes > 2 && lanes / 2 >= extent) lanes /= 2;
+    }
+    return lanes;
+  }
+
+  std::string TileLoops() {
+    std::string description = "loops";
+    const std::vector<Id> store = StoreRanges(arena_, body_);
+    Id vector = kNoNode;
+    if (!store.empty() && StepIs(StoreIndex(), store.back(), 1) &&
+        StaticExtent(store.back()) != 2) {
+      vector = store.back();
+    }
+    VectorizeInner(vector);
+    if (vector != kNoNode) {
+      const int lanes = LanesFor(StaticExtent(vector));
+      body_ = SplitRange(arena_, body_, vector, lanes, RangeKind::kVector,
+                         Tail::kMask)
+                  .body;
+      absl::StrAppend(&description, ", ", lanes, " lanes");
+    }
+    ChunkOuter();
+    return description;
+  }
+
+  // Gives lanes to reductions and tiles that do not depend on `vector`.
+  void VectorizeInner(Id vector) {
+    // Each step rebuilds the body, so the search starts again after it.
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (Id id : Below(body_)) {
+        const Op op = arena_[id].op;
+        if (op != Op::kReduce && op != Op::kStage) continue;
+        const std::vector<Id> ranges = InnerRanges(arena_, id);
+        bool fresh = !ranges.empty();
+        for (Id range : ranges) {
+          fresh &= KindOf(arena_, range) == RangeKind::kSerial;
+        }
+        if (!fresh) continue;
+        const std::vector<Id> free = FreeRanges(arena_, id);
+        if (vector != kNoNode && Has(free, vector)) {
+          changed = UnrollWindow(ranges);
+        } else if (HasVectorBelow(id)) {
+          continue;
+        } else {
+          changed = VectorizeLast(id, ranges);
+        }
+        if (changed) break;
+      }
+    }
+  }
+
+  // True if a value below `id` already runs in lanes of a range that `id`
+  // would have to share.
+  bool HasVectorBelow(Id id) {
+    for (Id range : FreeRanges(arena_, arena_[id].srcs[0])) {
+      if (KindOf(arena_, range) == RangeKind::kVector) return true;
+    }
+    return false;
+  }
+
+  // Unrolls small windows, as in pooling.
+  bool UnrollWindow(const std::vector<Id>& ranges) {
+    int64_t points = 1;
+    for (Id range : ranges) {
+      const int64_t extent = StaticExtent(range);
+      if (extent == 0 || extent > 9) return false;
+      points *= extent;
+    }
+    if (points > 9) return false;
+    const Id last = ranges.back();
+    body_ = Relabel(arena_, body_, last, RangeKind::kUnroll).body;
+    return true;
+  }
+
+  bool VectorizeLast(Id id, const std::vector<Id>& ranges) {
+    const Id last = ranges.back();
+    bool contiguous = false;
+    for (Id load : LoadsBelow(arena_[id].srcs[0])) {
+      contiguous |= StepIs(arena_[load].srcs[1], last, 1);
+    }
+    const int64_t extent = StaticExtent(last);
+    if (!contiguous || (extent > 0 && extent < 4)) return false;
+    const int lanes = LanesFor(extent);
+    const bool reduce = arena_[id].op == Op::kReduce;
+    Split split = SplitRange(arena_, body_, last, lanes, RangeKind::kVector,
+                             Tail::kMask);
+    body_ = split.body;
+    // Several independent sums hide the latency of an addition.
+    if (reduce && split.outer != kNoNode) {
+      const int64_t blocks = StaticExtent(split.outer);
+      for (int64_t factor : {4, 2}) {
+        if (blocks > factor && blocks % factor == 0) {
+          body_ = SplitRange(arena_, body_, split.outer, factor,
+                             RangeKind::kUnroll, Tail::kMask)
+                      .body;
+          break;
+        }
+      }
+    }
+    return true;
+  }
+
+  // Makes chunks of the outer ranges. A value that is computed at the outer
+  // ranges only must not be computed again by each chunk, so a range is a
+  // chunk range only if every reduction and tile depends on it.
+  void ChunkOuter() {
+    std::vector<Id> store = StoreRanges(arena_, body_);
+    std::vector<std::vector<Id>> closers;
+    for (Id id : Below(body_)) {
+      if (arena_[id].op != Op::kReduce && arena_[id].op != Op::kStage) continue;
+      // What stands inside another closed range goes with that one.
+      std::vector<Id> free = FreeRanges(arena_, id);
+      bool nested = false;
+      for (Id range : free) nested |= !Has(store, range);
+      if (!nested) closers.push_back(std::move(free));
+    }
+    size_t count = 0;
+    double chunks = 1;
+    for (; count < store.size() && chunks < 256; ++count) {
+      if (KindOf(arena_, store[count]) != RangeKind::kSerial) break;
+      bool all = true;
+      for (const std::vector<Id>& free : closers) all &= Has(free, store[count]);
+      if (!all) break;
+      chunks *= std::max(Extent(store[count]), 1.0);
+    }
+    if (count == 0) return;
+    const double work = Work() / std::max(chunks, 1.0);
+    if (work < kChunkWork) {
+      const Id last = store[count - 1];
+      const int64_t block = std::max<int64_t>(
+          2, static_cast<int64_t>(kChunkWork / std::max(work, 1.0)));
+      const int64_t extent = StaticExtent(last);
+      if (extent > 0 && block >= extent) {
+        --count;  // A loop inside the chunk.
+      } else {
+        body_ = SplitRange(arena_, body_, last, block, RangeKind::kSerial,
+                           Tail::kShort)
+                    .body;
+      }
+    }
+    MakeGrid(count);
+  }
+
+  // A rough count of the operations of the whole kernel.
+  double Work() {
+    double work = 0;
+    for (Id id : Below(body_)) {
+      const Node& node = arena_[id];
+      if (!ir::IsElementwise(node.op) && node.op != Op::kLoad &&
+          node.op != Op::kReduce && node.op != Op::kStore) {
+        continue;
+      }
+      if (node.dtype == ir::DType::kWeakInt) continue;
+      double points = 1;
+      const Id value = node.op == Op::kReduce ? node.srcs[0] : id;
+      for (Id range : FreeRanges(arena_, value)) points *= Extent(range);
+      work += points;
+    }
+    return work;
+  }
+
+  Arena& arena_;
+  Id body_;
+  const base::Target& target_;
+  int shrink_;
+  int lanes_ = 1;
+};
+
+}  // namespace
+
+TileResult TileForCpu(Arena& arena, Id body, const base::Target& target,
+                      int shrink) {
+  return Tiler(arena, body, target, shrink).Run();
+}
+
+}  // namespace quern::kernel

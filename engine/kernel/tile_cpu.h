@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Chooses the schedule of a kernel for a target with vector registers and
+// threads: which ranges become chunks, lanes and unrolled copies.
+#pragma once
+
+#include <string>
+
+#include "engine/base/target.h"
+#include "engine/ir/node.h"
+
+namespace quern::kernel {
+
+struct TileResult {
+  ir::Id body = ir::kNoNode;
+  std::string description;  // "contraction 14x32 over k4" for explain.
+};
+
+// The scheduled form of `body`. `shrink` halves the register tile that many
+// times, for kernels that came out over the budget.
+//
+// In:    kernel level, ranges all serial. Out: ranges with kinds.
+// Order: after split into kernels; before bind.
+[[nodiscard]] TileResult TileForCpu(ir::Arena& arena, ir::Id body,
+                                    const base::Target& target, int shrink);
+
+}  // namespace quern::kernel
