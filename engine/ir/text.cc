@@ -48,6 +48,8 @@ absl::Span<const absl::string_view> WordsAt(Op op, size_t position) {
 // Attr::ints that other code reads without asking.
 size_t LeastInts(Op op) {
   switch (op) {
+    case Op::kWindow:
+      return 4;
     case Op::kVar:
     case Op::kRange:
     case Op::kStage:
