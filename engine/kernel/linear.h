@@ -14,12 +14,16 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
 #include "engine/ir/dtype.h"
 #include "engine/ir/op.h"
 
 namespace quern::kernel {
 
-// One instruction. `srcs` are positions of earlier instructions.
+// One instruction. `srcs` are positions of earlier instructions, in the same
+// block or one around it.
 //
 // Operands and `imm` by op; a value has `lanes` lanes of `dtype`, and a bool
 // value is one bit a lane (one byte, 0 or 1, in memory):
@@ -33,11 +37,12 @@ namespace quern::kernel {
 //   kLoop       {first, limit}, scalar i64; imm: the step (> 0); the index
 //   kEndLoop    {the kLoop}
 //   kIf         {scalar bool};  kEndIf {the kIf}
-//   kLoad       {base, index[, mask]}: index counts elements of `dtype`. With
-//               a scalar index and lanes > 1 the lanes are consecutive
-//               elements; with a vector index it is a gather. A lane whose
-//               mask is false is not read and gives 0. No alignment beyond
-//               the element's is known.
+//   kLoad       {base, index[, mask]}: index counts elements of `dtype`, which
+//               is the dtype of the parameter or table. With a scalar index
+//               (i64) and lanes > 1 the lanes are consecutive elements; with
+//               a vector index (i32 or i64) it is a gather. A lane whose mask
+//               is false is not read and gives 0. No alignment beyond the
+//               element's is known.
 //   kStore      {base, index, value[, mask]}: likewise; dtype and lanes are
 //               those of the value
 //   kRegister   {initial value};  kGet {kRegister};  kSet {kRegister, value}
@@ -47,16 +52,19 @@ namespace quern::kernel {
 //               are a power of two
 //   elementwise operands and result have the same lanes; the operands have the
 //               result's dtype, except: comparisons give bool, the first
-//               operand of kWhere is bool, kCast and kBitcast convert
+//               operand of kWhere is bool, kCast and kBitcast convert; of bool
+//               there are comparisons, and, or, xor, max, min and where
 struct Instruction {
   ir::Op op = ir::Op::kConst;
   ir::DType dtype = ir::DType::kI64;
   uint16_t lanes = 1;
   int64_t imm = 0;
   std::vector<int32_t> srcs;
+  friend bool operator==(const Instruction&, const Instruction&) = default;
 };
 
-// One buffer argument of a kernel.
+// One buffer argument of a kernel. A written buffer overlaps no other buffer
+// of the launch.
 struct Param {
   ir::DType dtype = ir::DType::kF32;
   bool written = false;  // Written and never read; else read and never written.
@@ -77,10 +85,33 @@ struct Program {
   std::vector<Table> tables;
   std::vector<Instruction> code;
   bool contract = true;  // a*b+c may be rounded once (numerics default).
+  friend bool operator==(const Program&, const Program&) = default;
 };
 
-// The text form: a header and one line for each instruction.
+inline constexpr int kMaxLanes = 256;
+
+// The text form: a header and one line for each instruction, indented by
+// blocks; ParseProgram gives the same program back.
+//
+//   kernel scale contract=1 vars=0
+//   param f32
+//   param f32 written
+//   %0 = param #0
+//   %1 = param #1
+//   %2 = grid
+//   %3 = load.f32x8 %0 %2
+//   %4 = const.f32 #0.5
+//   ...
+//
+// An instruction without a dtype after its name has i64; an immediate stands
+// after '#' if it is not 0: a number for most, a double for a constant of a
+// float dtype (in hexadecimal bits if it is a NaN), an operation for
+// kReduceLanes.
 [[nodiscard]] std::string ToText(const Program& program);
+
+// The program of a text; kInvalidArgument, naming the line, if it has none.
+// The result is not verified.
+[[nodiscard]] absl::StatusOr<Program> ParseProgram(absl::string_view text);
 
 // Checks every rule above: operands come earlier and have the stated types,
 // loops and blocks nest, indices into params and tables are in range.
