@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/cpu_target.h"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <unistd.h>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+
+#include "backends/cpu/jit.h"
+#include "engine/base/status_macros.h"
+
+namespace quern::cpu {
+namespace {
+
+struct Feature {
+  const char* name;  // As LLVM calls it.
+  IsaLevel level;    // The first level that uses it.
+  bool required;     // The level cannot do without it.
+};
+
+// The features that kernels may use. Others are left out, so that keys do not
+// change with what does not matter, and among them avx10: LLVM lets it narrow
+// vectors.
+constexpr std::array<Feature, 23> kFeatures = {{
+    {"avx", IsaLevel::kAvx2, true},
+    {"avx2", IsaLevel::kAvx2, true},
+    {"avx512bf16", IsaLevel::kAvx512, false},
+    {"avx512bw", IsaLevel::kAvx512, true},
+    {"avx512cd", IsaLevel::kAvx512, false},
+    {"avx512dq", IsaLevel::kAvx512, true},
+    {"avx512f", IsaLevel::kAvx512, true},
+    {"avx512vbmi", IsaLevel::kAvx512, false},
+    {"avx512vl", IsaLevel::kAvx512, true},
+    {"avx512vnni", IsaLevel::kAvx512, false},
+    {"bmi", IsaLevel::kAvx2, false},
+    {"bmi2", IsaLevel::kAvx2, false},
+    {"cx16", IsaLevel::kSse4, false},
+    {"f16c", IsaLevel::kAvx2, false},
+    {"fma", IsaLevel::kAvx2, false},
+    {"lzcnt", IsaLevel::kAvx2, false},
+    {"movbe", IsaLevel::kAvx2, false},
+    {"popcnt", IsaLevel::kSse4, false},
+    {"sahf", IsaLevel::kSse4, false},
+    {"sse3", IsaLevel::kSse4, true},
+    {"sse4.1", IsaLevel::kSse4, true},
+    {"sse4.2", IsaLevel::kSse4, true},
+    {"ssse3", IsaLevel::kSse4, true},
+}};
+
+int Rank(IsaLevel level) {
+  switch (level) {
+    case IsaLevel::kAvx512:
+      return 2;
+    case IsaLevel::kAvx2:
+      return 1;
+    default:
+      return 0;
+  }
+}
+
+const char* NameOf(IsaLevel level) {
+  switch (level) {
+    case IsaLevel::kAvx512:
+      return "avx512";
+    case IsaLevel::kAvx2:
+      return "avx2";
+    case IsaLevel::kSse4:
+      return "sse4";
+    default:
+      return "auto";
+  }
+}
+
+// The target of `level` with those of its features that `has` names.
+base::Target TargetWith(IsaLevel level,
+                        const std::map<std::string, bool>& has) {
+  base::Target target;
+  target.backend = "cpu";
+  std::vector<std::string> isa;
+  for (const Feature& feature : kFeatures) {
+    const auto it = has.find(feature.name);
+    if (Rank(feature.level) > Rank(level) || it == has.end() || !it->second) {
+      continue;
+    }
+    isa.push_back(absl::StrCat("+", feature.name));
+    const absl::string_view name = feature.name;
+    if (name == "fma") target.fused_multiply_add = true;
+    if (name == "f16c") target.f16_conversion = true;
+  }
+  target.isa = absl::StrJoin(isa, ",");
+  target.vector_bytes = 16 << Rank(level);
+  target.vector_registers = level == IsaLevel::kAvx512 ? 32 : 16;
+  target.masked_vectors = level == IsaLevel::kAvx512;
+  return target;
+}
+
+// The first required feature of `level` that `has` lacks, or null.
+const char* Missing(IsaLevel level, const std::map<std::string, bool>& has) {
+  for (const Feature& feature : kFeatures) {
+    if (!feature.required || Rank(feature.level) > Rank(level)) continue;
+    const auto it = has.find(feature.name);
+    if (it == has.end() || !it->second) return feature.name;
+  }
+  return nullptr;
+}
+
+std::optional<std::string> FirstLine(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  if (!std::getline(file, line)) return std::nullopt;
+  return line;
+}
+
+// "48K" -> 49152.
+std::optional<int64_t> ParseSize(absl::string_view text) {
+  int64_t unit = 1;
+  if (absl::ConsumeSuffix(&text, "K")) unit = 1 << 10;
+  if (absl::ConsumeSuffix(&text, "M")) unit = 1 << 20;
+  int64_t size = 0;
+  if (!absl::SimpleAtoi(text, &size) || size <= 0 || size > (1 << 30)) {
+    return std::nullopt;
+  }
+  return size * unit;
+}
+
+// The data or unified cache of `level` of the first CPU, from sysfs or, where
+// that is not mounted, from the C library; `fallback` if neither tells.
+int64_t CacheBytes(int level, int name, int64_t fallback) {
+  for (int index = 0; index < 8; ++index) {
+    const std::string folder =
+        absl::StrCat("/sys/devices/system/cpu/cpu0/cache/index", index, "/");
+    const std::optional<std::string> type = FirstLine(folder + "type");
+    if (!type.has_value()) break;
+    if (*type == "Instruction" ||
+        FirstLine(folder + "level") != absl::StrCat(level)) {
+      continue;
+    }
+    const std::optional<int64_t> size =
+        ParseSize(FirstLine(folder + "size").value_or(""));
+    if (size.has_value()) return *size;
+  }
+  const int64_t size = sysconf(name);
+  return size > 0 ? size : fallback;
+}
+
+}  // namespace
+
+absl::StatusOr<IsaLevel> ParseIsaLevel(absl::string_view text) {
+  for (const IsaLevel level :
+       {IsaLevel::kAuto, IsaLevel::kAvx512, IsaLevel::kAvx2, IsaLevel::kSse4}) {
+    if (text == NameOf(level)) return level;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown instruction set level '", text,
+                   "', expected one of: auto avx512 avx2 sse4"));
+}
+
+base::Target TargetOfLevel(IsaLevel level) {
+  std::map<std::string, bool> all;
+  for (const Feature& feature : kFeatures) all[feature.name] = true;
+  return TargetWith(level, all);
+}
+
+absl::StatusOr<base::Target> DetectTarget(IsaLevel level) {
+  const std::map<std::string, bool> has = HostFeatures();
+  if (level == IsaLevel::kAuto) {
+    level = IsaLevel::kSse4;
+    for (const IsaLevel better : {IsaLevel::kAvx2, IsaLevel::kAvx512}) {
+      if (Missing(better, has) == nullptr) level = better;
+    }
+  }
+  if (const char* missing = Missing(level, has); missing != nullptr) {
+    return absl::UnavailableError(absl::StrCat(
+        "this cpu lacks ", missing, ", which level ", NameOf(level), " needs"));
+  }
+  base::Target target = TargetWith(level, has);
+  target.l1_bytes = CacheBytes(1, _SC_LEVEL1_DCACHE_SIZE, target.l1_bytes);
+  target.l2_bytes = CacheBytes(2, _SC_LEVEL2_CACHE_SIZE, target.l2_bytes);
+  return target;
+}
+
+absl::Status CheckHostHas(absl::string_view isa) {
+  const std::map<std::string, bool> has = HostFeatures();
+  for (absl::string_view word : absl::StrSplit(isa, ',', absl::SkipEmpty())) {
+    if (!absl::ConsumePrefix(&word, "+")) continue;
+    const auto it = has.find(std::string(word));
+    if (it == has.end() || !it->second) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the kernel needs ", word, ", which this cpu lacks"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace quern::cpu

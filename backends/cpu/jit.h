@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LLVM, and nothing of it outside of jit.cc: text becomes an ELF object (in a
+// compile worker), an object becomes code in this process (in the daemon).
+//
+// Every function may be called by any thread at the same time: each call has
+// a context, a target machine and a memory manager of its own.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace quern::cpu {
+
+// The only platform for which code is made.
+inline constexpr char kTriple[] = "x86_64-unknown-linux-gnu";
+
+// "llvm 19.1.7 x86_64".
+[[nodiscard]] std::string AssemblerVersion();
+
+// Which features of LLVM's X86 target this CPU has and its kernel enables.
+[[nodiscard]] std::map<std::string, bool> HostFeatures();
+
+// Compiles LLVM IR for a generic CPU with the features `isa` ("+avx,+fma").
+// kInvalidArgument, with LLVM's message, if the text is not valid IR.
+// Cost: about 3 ms for a kernel of 200 operations.
+[[nodiscard]] absl::StatusOr<std::string> CompileToObject(
+    absl::string_view text, const std::string& isa);
+
+// The machine code of an object in Intel syntax, a line for each instruction.
+[[nodiscard]] absl::StatusOr<std::string> DisassembleObject(
+    absl::string_view object, absl::string_view isa);
+
+// Code of an object in executable memory; frees it.
+class LinkedObject {
+ public:
+  virtual ~LinkedObject() = default;
+  [[nodiscard]] virtual void* entry() const = 0;
+};
+
+// Links `object` into this process. It may refer to memcpy, memmove and
+// memset and to nothing else outside; kInternal, naming the symbol, if it
+// does or if it lacks the function `name`. Cost: about 0.05 ms.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<LinkedObject>> LinkObject(
+    absl::string_view object, const std::string& name);
+
+}  // namespace quern::cpu
