@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
+
 namespace quern::ir {
 namespace {
 
@@ -653,10 +655,16 @@ Id Substitute(Arena& arena, Id root, const Substitution& substitution) {
 }
 
 bool Contains(const Arena& arena, Id id, Id what) {
-  if (id == what) return true;
-  if (what > id) return false;
-  for (Id src : arena[id].srcs) {
-    if (Contains(arena, src, what)) return true;
+  std::vector<Id> work = {id};
+  absl::flat_hash_set<Id> seen;
+  while (!work.empty()) {
+    const Id at = work.back();
+    work.pop_back();
+    if (at == what) return true;
+    if (at < what) continue;  // Operands have smaller ids.
+    for (Id src : arena[at].srcs) {
+      if (src >= what && seen.insert(src).second) work.push_back(src);
+    }
   }
   return false;
 }

@@ -82,19 +82,13 @@ class Replacer {
     } else if (node.op == Op::kStage && closes) {
       // Points past the end land behind the row; the last row needs room.
       srcs[2] = ir::Add(arena_, srcs[2], arena_[masked_].srcs[0]);
-    } else if (node.op == Op::kLoad && Depends(srcs, 1)) {
+    } else if (node.op == Op::kLoad &&
+               ir::Contains(arena_, srcs[1], masked_)) {
       AddGate(srcs, 2);
-    } else if (node.op == Op::kStore && Depends(srcs, 1)) {
+    } else if (node.op == Op::kStore &&
+               ir::Contains(arena_, srcs[1], masked_)) {
       AddGate(srcs, 3);
     }
-  }
-
-  bool Depends(const std::vector<Id>& srcs, size_t from) {
-    for (size_t i = from; i < srcs.size(); ++i) {
-      if (i == 2 && srcs.size() == 4) continue;
-      if (ir::Contains(arena_, srcs[i], masked_)) return true;
-    }
-    return false;
   }
 
   void AddGate(std::vector<Id>& srcs, size_t at) {

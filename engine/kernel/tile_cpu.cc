@@ -187,9 +187,10 @@ class Tiler {
     }
     UnrollTaps(inner, rows * vectors);
 
+    const int lanes = LanesFor(StaticExtent(n));
     // Order: whatever is shared by no tile, columns, rows; so that the columns'
     // panel is read again for the next rows while it is in the cache.
-    Split lane = SplitRange(arena_, body_, n, lanes_, RangeKind::kVector,
+    Split lane = SplitRange(arena_, body_, n, lanes, RangeKind::kVector,
                             Tail::kMask);
     body_ = lane.body;
     Id columns = lane.outer;
@@ -222,7 +223,7 @@ class Tiler {
     body_ = Reorder(arena_, body_, order);
     MakeGrid(outer);
     description = absl::StrCat("outer product, tile ", rows, "x",
-                               vectors * lanes_);
+                               vectors * lanes);
     return true;
   }
 

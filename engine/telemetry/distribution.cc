@@ -150,6 +150,13 @@ void SharedDistribution::Merge(const Distribution& other) {
   shard.distribution.Merge(other);
 }
 
+void SharedDistribution::Reset() {
+  for (int i = 0; i < shard_count_; ++i) {
+    base::MutexLock lock(&shards_[i].mutex);
+    shards_[i].distribution = Distribution();
+  }
+}
+
 Distribution SharedDistribution::Snapshot() const {
   Distribution result;
   for (int i = 0; i < shard_count_; ++i) {

@@ -98,6 +98,8 @@ class SharedDistribution {
   // Takes one duration under the lock of this thread's shard.
   void Record(int64_t duration_ns);
   void Merge(const Distribution& other);
+  // Forgets everything.
+  void Reset();
 
   // All that was recorded before the call, and perhaps some of what was
   // recorded during it.

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace quern::runtime {
+namespace {
+
+constexpr int64_t kPlaceAlignment = 64;
+// Launches with less work than this run on the calling thread alone.
+constexpr int64_t kSerialWork = 100'000;
+
+// Rounded up to the alignment of places.
+absl::StatusOr<int64_t> Aligned(int64_t bytes) {
+  int64_t out = 0;
+  if (bytes < 0 || __builtin_add_overflow(bytes, kPlaceAlignment - 1, &out)) {
+    return absl::InvalidArgumentError("a size is beyond 64 bits");
+  }
+  return std::max(out / kPlaceAlignment * kPlaceAlignment, kPlaceAlignment);
+}
+
+}  // namespace
+
+struct Executor::Context {
+  std::vector<std::unique_ptr<Buffer>> arenas;  // By device.
+  std::vector<void*> address;                   // By buffer.
+  std::vector<int64_t> vars;
+  bool prepared = false;
+  std::vector<std::vector<int64_t>> place_bytes;  // By device, then place.
+  std::vector<void*> arguments;  // Of the launch at hand.
+};
+
+Executor::Executor(Executable executable, const ExecutorOptions& options,
+                   telemetry::Metrics* metrics)
+    : executable_(std::move(executable)), options_(options),
+      metrics_(metrics) {
+  for (size_t i = 0; i < executable_.kernels.size(); ++i) {
+    times_.push_back(std::make_unique<telemetry::SharedDistribution>());
+  }
+}
+
+Executor::~Executor() {
+  if (metrics_ == nullptr) return;
+  base::MutexLock lock(&mutex_);
+  for (const std::unique_ptr<Context>& context : idle_) {
+    for (size_t d = 0; d < context->arenas.size(); ++d) {
+      if (context->arenas[d] == nullptr) continue;
+      metrics_->Add(telemetry::Metric::kArenaBytes,
+                    {executable_.device_names[d]},
+                    -static_cast<double>(context->arenas[d]->size()));
+    }
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(
+    Executable executable, absl::Span<const absl::Span<const char>> weights,
+    const ExecutorOptions& options, telemetry::Metrics* metrics) {
+  std::unique_ptr<Executor> executor(
+      new Executor(std::move(executable), options, metrics));
+  QUERN_RETURN_IF_ERROR(executor->PlaceResident(weights));
+  QUERN_RETURN_IF_ERROR(executor->RunLoadSegments());
+  return executor;
+}
+
+absl::Status Executor::PlaceResident(
+    absl::Span<const absl::Span<const char>> weights) {
+  resident_.resize(executable_.buffers.size());
+  for (size_t i = 0; i < executable_.buffers.size(); ++i) {
+    const ExecBuffer& buffer = executable_.buffers[i];
+    if (buffer.kind != ExecBuffer::Kind::kWeight &&
+        buffer.kind != ExecBuffer::Kind::kResident) {
+      continue;
+    }
+    QUERN_ASSIGN_OR_RETURN(int64_t bytes, buffer.bytes.Evaluate({}));
+    Device& device = *executable_.devices[buffer.device];
+    QUERN_ASSIGN_OR_RETURN(resident_[i],
+                           device.Allocate(std::max<int64_t>(bytes, 1)));
+    resident_bytes_ += bytes;
+    if (buffer.kind != ExecBuffer::Kind::kWeight) continue;
+    const absl::Span<const char> data = weights[buffer.slot];
+    QUERN_RET_CHECK(static_cast<int64_t>(data.size()) == bytes, "weight ",
+                    buffer.slot);
+    QUERN_RETURN_IF_ERROR(device.CopyFromHost(resident_[i]->host(), data.data(),
+                                              data.size()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::RunLoadSegments() {
+  const int64_t start = telemetry::Clock::NowNs();
+  Context context;
+  context.address.assign(executable_.buffers.size(), nullptr);
+  for (size_t i = 0; i < resident_.size(); ++i) {
+    if (resident_[i] != nullptr) context.address[i] = resident_[i]->host();
+  }
+  // The variables have no value yet, and nothing here depends on them.
+  const std::vector<int64_t> vars(executable_.num_vars, 0);
+  QUERN_RETURN_IF_ERROR(RunSegments(executable_.load_segments, context, vars,
+                                    absl::InfiniteFuture(), true));
+  load_ns_ = telemetry::Clock::NowNs() - start;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> Executor::ArenaBytes(
+    absl::Span<const int64_t> vars) const {
+  std::vector<std::vector<int64_t>> places(executable_.arenas.size());
+  for (size_t d = 0; d < places.size(); ++d) {
+    places[d].assign(executable_.arenas[d].places, 0);
+  }
+  for (const ExecBuffer& buffer : executable_.buffers) {
+    if (buffer.kind != ExecBuffer::Kind::kTemporary) continue;
+    QUERN_ASSIGN_OR_RETURN(int64_t bytes, buffer.bytes.Evaluate(vars));
+    QUERN_ASSIGN_OR_RETURN(bytes, Aligned(bytes));
+    int64_t& place = places[buffer.device][buffer.slot];
+    place = std::max(place, bytes);
+  }
+  int64_t total = 0;
+  for (const std::vector<int64_t>& device : places) {
+    for (int64_t bytes : device) {
+      if (__builtin_add_overflow(total, bytes, &total)) {
+        return absl::InvalidArgumentError("a size is beyond 64 bits");
+      }
+    }
+  }
+  return total;
+}
+
+absl::Status Executor::Prepare(Context& context,
+                               absl::Span<const int64_t> vars) const {
+  if (context.prepared && absl::MakeConstSpan(context.vars) == vars) {
+    return absl::OkStatus();
+  }
+  context.prepared = false;
+  const size_t devices = executable_.arenas.size();
+  context.arenas.resize(devices);
+  context.place_bytes.resize(devices);
+  context.address.resize(executable_.buffers.size(), nullptr);
+  for (size_t d = 0; d < devices; ++d) {
+    context.place_bytes[d].assign(executable_.arenas[d].places, 0);
+  }
+  for (const ExecBuffer& buffer : executable_.buffers) {
+    if (buffer.kind != ExecBuffer::Kind::kTemporary) continue;
+    QUERN_ASSIGN_OR_RETURN(int64_t bytes, buffer.bytes.Evaluate(vars));
+    QUERN_ASSIGN_OR_RETURN(bytes, Aligned(bytes));
+    int64_t& place = context.place_bytes[buffer.device][buffer.slot];
+    place = std::max(place, bytes);
+  }
+  for (size_t d = 0; d < devices; ++d) {
+    // From sizes to offsets.
+    int64_t total = 0;
+    for (int64_t& place : context.place_bytes[d]) {
+      const int64_t bytes = place;
+      place = total;
+      if (__builtin_add_overflow(total, bytes, &total) ||
+          total > options_.max_arena_bytes) {
+        return absl::ResourceExhaustedError(absl::StrCat(
+            "the temporaries of this request need more than the limit of ",
+            options_.max_arena_bytes, " bytes; send smaller inputs"));
+      }
+    }
+    const int64_t have =
+        context.arenas[d] == nullptr
+            ? 0
+            : static_cast<int64_t>(context.arenas[d]->size());
+    if (total > have) {
+      context.arenas[d] = nullptr;  // Before the larger one is made.
+      QUERN_ASSIGN_OR_RETURN(context.arenas[d],
+                             executable_.devices[d]->Allocate(total));
+      if (metrics_ != nullptr) {
+        metrics_->Add(telemetry::Metric::kArenaBytes,
+                      {executable_.device_names[d]},
+                      static_cast<double>(context.arenas[d]->size()) - have);
+      }
+    }
+  }
+  size_t most = 1;
+  for (size_t i = 0; i < executable_.buffers.size(); ++i) {
+    const ExecBuffer& buffer = executable_.buffers[i];
+    if (resident_[i] != nullptr) {
+      context.address[i] = resident_[i]->host();
+    } else if (buffer.kind == ExecBuffer::Kind::kTemporary &&
+               context.arenas[buffer.device] != nullptr) {
+      context.address[i] =
+          static_cast<char*>(context.arenas[buffer.device]->host()) +
+          context.place_bytes[buffer.device][buffer.slot];
+    }
+  }
+  for (const Segment& segment : executable_.segments) {
+    for (const Command& command : segment.commands) {
+      if (const auto* launch = std::get_if<LaunchCommand>(&command)) {
+        most = std::max(most, launch->buffers.size());
+      }
+    }
+  }
+  context.arguments.reserve(most);
+  context.vars.assign(vars.begin(), vars.end());
+  context.prepared = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExecutionTimes> Executor::Run(
+    absl::Span<const int64_t> vars, absl::Span<const void* const> inputs,
+    absl::Span<void* const> outputs, absl::Time deadline) const {
+  ExecutionTimes times;
+  const int64_t queued = telemetry::Clock::NowNs();
+  std::unique_ptr<Context> context;
+  {
+    base::MutexLock lock(&mutex_);
+    while (idle_.empty() && made_ >= options_.contexts) {
+      if (deadline == absl::InfiniteFuture()) {
+        context_free_.Wait(&mutex_);
+      } else if (!context_free_.WaitUntil(&mutex_,
+                                          absl::ToChronoTime(deadline)) &&
+                 idle_.empty()) {
+        return absl::DeadlineExceededError(
+            "the deadline passed while the request waited for a context");
+      }
+    }
+    if (idle_.empty()) {
+      ++made_;
+      context = std::make_unique<Context>();
+    } else {
+      context = std::move(idle_.back());
+      idle_.pop_back();
+    }
+  }
+  const int64_t started = telemetry::Clock::NowNs();
+  times.queue_ns = started - queued;
+
+  absl::Status status = Prepare(*context, vars);
+  if (status.ok()) {
+    for (size_t i = 0; i < executable_.buffers.size(); ++i) {
+      const ExecBuffer& buffer = executable_.buffers[i];
+      if (buffer.kind == ExecBuffer::Kind::kInput) {
+        // Kernels only read it.
+        context->address[i] = const_cast<void*>(inputs[buffer.slot]);
+      } else if (buffer.kind == ExecBuffer::Kind::kOutput) {
+        context->address[i] = outputs[buffer.slot];
+      }
+    }
+    status = RunSegments(executable_.segments, *context, vars, deadline, true);
+  }
+  times.execute_ns = telemetry::Clock::NowNs() - started;
+  {
+    base::MutexLock lock(&mutex_);
+    idle_.push_back(std::move(context));
+  }
+  context_free_.Signal();
+  if (!status.ok()) return status;
+  return times;
+}
+
+absl::Status Executor::RunSegments(const std::vector<Segment>& segments,
+                                   Context& context,
+                                   absl::Span<const int64_t> vars,
+                                   absl::Time deadline, bool record) const {
+  for (const Segment& segment : segments) {
+    for (const Command& command : segment.commands) {
+      if (deadline != absl::InfiniteFuture() && absl::Now() > deadline) {
+        return absl::DeadlineExceededError(
+            "the deadline passed between two kernels");
+      }
+      if (const auto* launch = std::get_if<LaunchCommand>(&command)) {
+        QUERN_RETURN_IF_ERROR(RunLaunch(*launch, context, vars, record));
+      } else {
+        QUERN_RETURN_IF_ERROR(
+            RunCopy(std::get<CopyCommand>(command), context, vars));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::RunLaunch(const LaunchCommand& command,
+                                 Context& context,
+                                 absl::Span<const int64_t> vars,
+                                 bool record) const {
+  const ExecKernel& kernel = executable_.kernels[command.kernel];
+  context.arguments.clear();
+  for (int buffer : command.buffers) {
+    context.arguments.push_back(context.address[buffer]);
+  }
+  LaunchArgs args;
+  args.buffers = context.arguments;
+  args.vars = vars;
+  QUERN_ASSIGN_OR_RETURN(args.grid, command.grid.Evaluate(vars));
+  QUERN_ASSIGN_OR_RETURN(args.scratch_bytes,
+                         command.scratch_bytes.Evaluate(vars));
+  QUERN_ASSIGN_OR_RETURN(const int64_t work, command.work.Evaluate(vars));
+  args.max_threads = work < kSerialWork ? 1 : 0;
+  if (args.grid <= 0) return absl::OkStatus();
+  const int64_t start = telemetry::Clock::NowNs();
+  QUERN_RETURN_IF_ERROR(
+      executable_.devices[kernel.device]->Launch(*kernel.loaded, args));
+  if (record) {
+    times_[command.kernel]->Record(telemetry::Clock::NowNs() - start);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::RunCopy(const CopyCommand& command, Context& context,
+                               absl::Span<const int64_t> vars) const {
+  // Both devices share the host's memory; an engine that opens another kind
+  // refuses the graph at load.
+  QUERN_ASSIGN_OR_RETURN(
+      const int64_t bytes,
+      executable_.buffers[command.to].bytes.Evaluate(vars));
+  std::memcpy(context.address[command.to], context.address[command.from],
+              static_cast<size_t>(bytes));
+  return absl::OkStatus();
+}
+
+telemetry::Distribution Executor::KernelTime(int kernel) const {
+  return times_[kernel]->Snapshot();
+}
+
+void Executor::ResetStatistics() const {
+  for (const auto& time : times_) time->Reset();
+}
+
+}  // namespace quern::runtime

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Executor runs an Executable: it holds the weights, runs the load
+// segments once, and then requests, several at a time, each in an execution
+// context of its own from a bounded pool.
+//
+// Any thread may call Run. A run allocates nothing once its context has met
+// its largest sizes, and takes no lock that a compile can hold.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "engine/base/mutex.h"
+#include "engine/runtime/executable.h"
+#include "engine/telemetry/distribution.h"
+#include "engine/telemetry/metrics.h"
+
+namespace quern::runtime {
+
+struct ExecutorOptions {
+  int contexts = 4;
+  int64_t max_arena_bytes = int64_t{8} << 30;  // Of one context.
+};
+
+// Where the time of a run went, in nanoseconds.
+struct ExecutionTimes {
+  int64_t queue_ns = 0;
+  int64_t execute_ns = 0;
+};
+
+class Executor {
+ public:
+  // `weights[slot]` are the bytes of each weight slot. Copies them to where
+  // they are used and runs the load segments.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Executor>> Create(
+      Executable executable, absl::Span<const absl::Span<const char>> weights,
+      const ExecutorOptions& options, telemetry::Metrics* metrics);
+  ~Executor();
+
+  // One request. `inputs` and `outputs` are host addresses by slot. Waits for
+  // a context; kDeadlineExceeded if `deadline` passes before a command starts,
+  // kResourceExhausted if the temporaries are over the limit.
+  [[nodiscard]] absl::StatusOr<ExecutionTimes> Run(
+      absl::Span<const int64_t> vars, absl::Span<const void* const> inputs,
+      absl::Span<void* const> outputs, absl::Time deadline) const;
+
+  [[nodiscard]] const Executable& executable() const { return executable_; }
+  // Launch times by kernel.
+  [[nodiscard]] telemetry::Distribution KernelTime(int kernel) const;
+  void ResetStatistics() const;
+
+  // Bytes of weights and of what the load segments wrote.
+  [[nodiscard]] int64_t resident_bytes() const { return resident_bytes_; }
+  // Bytes of the temporaries of one context for these sizes.
+  [[nodiscard]] absl::StatusOr<int64_t> ArenaBytes(
+      absl::Span<const int64_t> vars) const;
+  // Time of the load segments.
+  [[nodiscard]] int64_t load_ns() const { return load_ns_; }
+
+ private:
+  struct Context;
+
+  Executor(Executable executable, const ExecutorOptions& options,
+           telemetry::Metrics* metrics);
+  absl::Status PlaceResident(
+      absl::Span<const absl::Span<const char>> weights);
+  absl::Status RunLoadSegments();
+  // Makes the context ready for these sizes.
+  absl::Status Prepare(Context& context, absl::Span<const int64_t> vars) const;
+  absl::Status RunSegments(const std::vector<Segment>& segments,
+                           Context& context, absl::Span<const int64_t> vars,
+                           absl::Time deadline, bool record) const;
+  absl::Status RunLaunch(const LaunchCommand& command, Context& context,
+                         absl::Span<const int64_t> vars, bool record) const;
+  absl::Status RunCopy(const CopyCommand& command, Context& context,
+                       absl::Span<const int64_t> vars) const;
+
+  const Executable executable_;
+  const ExecutorOptions options_;
+  telemetry::Metrics* const metrics_;
+  std::vector<std::unique_ptr<Buffer>> resident_;  // By buffer; null if not.
+  int64_t resident_bytes_ = 0;
+  int64_t load_ns_ = 0;
+
+  // By kernel.
+  std::vector<std::unique_ptr<telemetry::SharedDistribution>> times_;
+
+  mutable base::Mutex mutex_;
+  mutable base::CondVar context_free_;
+  mutable std::vector<std::unique_ptr<Context>> idle_ ABSL_GUARDED_BY(mutex_);
+  mutable int made_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace quern::runtime
