@@ -129,8 +129,18 @@ def fit_sin(kind, rounded, terms):
     def target(y):
         return (sin(sqrt(y)) / sqrt(y) - 1) / y
 
-    fit(f"sin {kind}", mpf(10)**-30, (pi / 2 * mpf("1.0001"))**2, target,
+    fit(f"sin {kind}", mpf(10)**-30, (pi / 4 * mpf("1.0001"))**2, target,
         lambda y: y * sqrt(y) / sin(sqrt(y)), list(range(terms)), rounded)
+
+
+def fit_cos(kind, rounded, terms):
+    # cos(x) = 1 + x^2 Q(x^2), fitted in y = x^2; the first term is -1/2.
+    def target(y):
+        return (cos(sqrt(y)) - 1) / y
+
+    fit(f"cos {kind}", mpf(10)**-30, (pi / 4 * mpf("1.0001"))**2, target,
+        lambda y: y / cos(sqrt(y)), list(range(1, terms)), rounded,
+        [(0, mpf(-0.5))])
 
 
 def fit_tanh(kind, rounded, degree):
@@ -160,15 +170,17 @@ FITS = {
     "exp2_f32": lambda: fit_exp2("f32", to_f32, 6),
     "exp2_f64": lambda: fit_exp2("f64", to_f64, 11),
     "log2_f32": lambda: fit_log2("f32", to_f32, 10),
-    "log2_f64": lambda: fit_log2("f64", to_f64, 20),
-    "sin_f32": lambda: fit_sin("f32", to_f32, 4),
-    "sin_f64": lambda: fit_sin("f64", to_f64, 8),
-    "tanh_f32": lambda: fit_tanh("f32", to_f32, 6),
+    "log2_f64": lambda: fit_log2("f64", to_f64, 21),
+    "sin_f32": lambda: fit_sin("f32", to_f32, 3),
+    "sin_f64": lambda: fit_sin("f64", to_f64, 6),
+    "cos_f32": lambda: fit_cos("f32", to_f32, 4),
+    "cos_f64": lambda: fit_cos("f64", to_f64, 7),
+    "tanh_f32": lambda: fit_tanh("f32", to_f32, 7),
     "tanh_f64": lambda: fit_tanh("f64", to_f64, 12),
     "erf_small_f32": lambda: fit_erf_small("f32", to_f32, 0.875, 6),
     "erf_small_f64": lambda: fit_erf_small("f64", to_f64, 1, 12),
     "erf_large_f32": lambda: fit_erf_large("f32", to_f32, 0.875, 4, 6),
-    "erf_large_f64": lambda: fit_erf_large("f64", to_f64, 1, 6, 20),
+    "erf_large_f64": lambda: fit_erf_large("f64", to_f64, 1, 6, 17),
     "parts": lambda: (split("log2(e) f32", 1 / log(mpf(2)), [24, 24]),
                       split("log2(e) f64", 1 / log(mpf(2)), [53, 53]),
                       split("log(2)/2 f32", log(mpf(2)) / 2, [17, 24]),
@@ -177,7 +189,7 @@ FITS = {
                       split("pi f64", +pi, [53, 53, 53]),
                       split("pi f32, short", +pi, [12, 12, 12, 24]),
                       split("pi f64, short", +pi, [33, 33, 33, 53])),
-    "words": lambda: (words("1/pi f32", 1 / pi, -22, 32, 7),
+    "words": lambda: (words("1/pi f32", 1 / pi, -22, 64, 4),
                       words("1/pi f64", 1 / pi, -51, 64, 19)),
 }
 
