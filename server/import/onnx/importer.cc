@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Import runs in four steps: parse, check the graph's names and order its
+// nodes, see that all operators are known, build. Building may be repeated:
+// where a model holds only for small sizes (a table of 512 positions is cut to
+// the length of the sequence, and must be as long), the variable's bound is
+// lowered to what the model admits, and everything is built again.
+#include "server/import/onnx/importer.h"
+
+#include <algorithm>
+#include <deque>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/base/status_macros.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "server/import/onnx/context.h"
+#include "server/import/onnx/graph_builder.h"
+#include "server/import/onnx/op_table.h"
+
+namespace quern::onnx_import {
+namespace {
+
+// Times that bounds are lowered before the model is given up.
+constexpr int kMaxAttempts = 5;
+
+absl::StatusOr<std::shared_ptr<const onnx::ModelProto>> Parse(
+    absl::string_view bytes, const ImportOptions& options) {
+  const auto size = static_cast<int64_t>(bytes.size());
+  if (size > std::min<int64_t>(options.max_bytes, INT32_MAX)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the model has ", size, " bytes, the limit is ",
+        std::min<int64_t>(options.max_bytes, INT32_MAX)));
+  }
+  google::protobuf::io::ArrayInputStream stream(bytes.data(),
+                                                static_cast<int>(size));
+  google::protobuf::io::CodedInputStream coded(&stream);
+  coded.SetTotalBytesLimit(INT32_MAX);
+  auto model = std::make_shared<onnx::ModelProto>();
+  if (!model->ParseFromCodedStream(&coded) ||
+      !coded.ConsumedEntireMessage()) {
+    return absl::InvalidArgumentError(
+        "the bytes are no ONNX model: they are damaged, cut off or nested too "
+        "deep");
+  }
+  return model;
+}
+
+// The opset of the standard domain, after checking the model's head.
+absl::StatusOr<int64_t> CheckHead(const onnx::ModelProto& model) {
+  if (!model.has_graph()) {
+    return absl::InvalidArgumentError("the model has no graph");
+  }
+  if (model.ir_version() < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the model has the IR version ", model.ir_version()));
+  }
+  int64_t opset = model.opset_import_size() == 0 ? 1 : 0;
+  absl::flat_hash_set<std::string> domains;
+  for (const onnx::OperatorSetIdProto& set : model.opset_import()) {
+    const std::string domain = set.domain() == "ai.onnx" ? "" : set.domain();
+    if (!domains.insert(domain).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the operator set of domain '", domain,
+                       "' is imported twice"));
+    }
+    if (set.version() < 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("operator set ", set.version(), " of domain '", domain,
+                       "', expected 1 or more"));
+    }
+    if (domain.empty()) opset = set.version();
+  }
+  if (opset > kLatestOpset) {
+    return absl::UnimplementedError(
+        absl::StrCat("the model uses operator set ", opset,
+                     ", the latest that is supported is ", kLatestOpset));
+  }
+  return opset;
+}
+
+// Bounds that the failed attempt suggests: where a size was cut to the lesser
+// of a variable and a constant, the variable does not exceed the constant.
+bool LowerBounds(const ir::Arena& arena, ImportOptions& options) {
+  bool lowered = false;
+  for (ir::Id id = 0; id < arena.size(); ++id) {
+    const ir::Node& node = arena[id];
+    if (node.op != ir::Op::kMin || node.dtype != ir::DType::kWeakInt ||
+        node.shape != ir::kScalarShape) {
+      continue;
+    }
+    for (int side = 0; side < 2; ++side) {
+      const ir::Node& var = arena[node.srcs[side]];
+      const ir::Id limit = node.srcs[1 - side];
+      if (var.op != ir::Op::kVar || !arena.IsConst(limit)) continue;
+      DimBounds& bounds = options.dims[var.attr->text];
+      const int64_t greatest = arena.IntValue(limit);
+      if (greatest < bounds.least || greatest >= bounds.greatest) continue;
+      bounds.greatest = greatest;
+      lowered = true;
+    }
+  }
+  return lowered;
+}
+
+}  // namespace
+
+absl::StatusOr<graph::Graph> ImportOnnx(absl::string_view bytes,
+                                        const ImportOptions& options) {
+  std::shared_ptr<const onnx::ModelProto> model;
+  QUERN_ASSIGN_OR_RETURN(model, Parse(bytes, options));
+  int64_t opset = 0;
+  QUERN_ASSIGN_OR_RETURN(opset, CheckHead(*model));
+  QUERN_RETURN_IF_ERROR(CheckGraph(model->graph(), opset, options));
+  ImportOptions narrowed = options;
+  for (int attempt = 1;; ++attempt) {
+    Context context(model, narrowed);
+    const absl::Status status = BuildGraph(context, opset);
+    if (status.ok()) {
+      QUERN_RETURN_IF_ERROR(graph::Validate(context.graph));
+      return std::move(context.graph);
+    }
+    ImportOptions next = narrowed;
+    if (attempt == kMaxAttempts || !LowerBounds(*context.graph.arena, next)) {
+      absl::Status failed = status;
+      if (!context.deciding_inputs.empty()) {
+        failed.SetPayload(
+            kNeedsInputValues,
+            absl::Cord(absl::StrJoin(context.deciding_inputs, "\n")));
+      }
+      return failed;
+    }
+    narrowed = std::move(next);
+  }
+}
+
+}  // namespace quern::onnx_import
