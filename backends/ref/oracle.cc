@@ -712,6 +712,8 @@ class Compiler {
     for (size_t i = 0; i < program_.steps.size(); ++i) {
       Step& step = program_.steps[i];
       step.ForEachOperand([&](int r) { last_use[r] = i; });
+    }
+    for (const Step& step : program_.steps) {
       if (step.kind == Step::Kind::kConstant) last_use[step.result] = SIZE_MAX;
     }
     last_use[program_.result] = SIZE_MAX;
