@@ -18,14 +18,14 @@ using ir::Op;
 
 bool Failed(const Builder& b, Id x) { return !b.ok() || x == kNoNode; }
 
-// x * y summed over the last `count` axes and rounded to the operands' type.
+// x * y summed over the last `count` axes, not yet rounded to the operands'
+// type: a bias may follow.
 Id SumOfProducts(Builder& b, Id x, Id y, int count) {
   if (Failed(b, x) || Failed(b, y)) return kNoNode;
-  const ir::DType dtype = ir::Promote(b.DTypeOf(x), b.DTypeOf(y));
   const Id product = b.Mul(Widened(b, x), Widened(b, y));
   std::vector<int64_t> axes;
   for (int i = 1; i <= count; ++i) axes.push_back(-i);
-  return b.Cast(b.Reduce(Op::kAdd, product, axes), dtype);
+  return b.Reduce(Op::kAdd, product, axes);
 }
 
 // The size of each axis of `x`, or an error if one is not known.
@@ -44,7 +44,10 @@ std::vector<int64_t> KnownDims(Builder& b, Id x, absl::string_view what) {
 
 }  // namespace
 
-Id MatMul(Builder& b, Id x, Id y) {
+namespace {
+
+// The matrix product in the type of its sums.
+Id WideMatMul(Builder& b, Id x, Id y) {
   if (Failed(b, x) || Failed(b, y)) return kNoNode;
   const std::string shapes =
       absl::StrCat(b.ShapeText(x), " x ", b.ShapeText(y));
@@ -71,6 +74,13 @@ Id MatMul(Builder& b, Id x, Id y) {
   return result;
 }
 
+}  // namespace
+
+Id MatMul(Builder& b, Id x, Id y) {
+  const ir::DType dtype = ir::Promote(TypeOf(b, x), TypeOf(b, y));
+  return b.Cast(WideMatMul(b, x, y), dtype);
+}
+
 Id Gemm(Builder& b, Id x, Id y, Id c, const GemmOptions& options) {
   if (Failed(b, x) || Failed(b, y)) return kNoNode;
   if (b.Rank(x) != 2 || b.Rank(y) != 2) {
@@ -79,14 +89,19 @@ Id Gemm(Builder& b, Id x, Id y, Id c, const GemmOptions& options) {
   }
   if (options.transpose_x) x = Transpose(b, x);
   if (options.transpose_y) y = Transpose(b, y);
-  Id result = MatMul(b, x, y);
+  const ir::DType dtype = ir::Promote(TypeOf(b, x), TypeOf(b, y));
+  Id result = WideMatMul(b, x, y);
   if (Failed(b, result)) return kNoNode;
-  const ir::DType dtype = b.DTypeOf(result);
-  if (options.alpha != 1)
-    result = b.Mul(result, b.Scalar(dtype, options.alpha));
-  if (c == kNoNode || options.beta == 0) return result;
-  if (options.beta != 1) c = b.Mul(c, b.Scalar(dtype, options.beta));
-  return b.Add(result, BroadcastTo(b, c, b.Dims(result)));
+  const ir::DType wide = b.DTypeOf(result);
+  if (options.alpha != 1) {
+    result = b.Mul(result, b.Scalar(wide, options.alpha));
+  }
+  if (c != kNoNode && options.beta != 0) {
+    c = b.Cast(c, wide);
+    if (options.beta != 1) c = b.Mul(c, b.Scalar(wide, options.beta));
+    result = b.Add(result, BroadcastTo(b, c, b.Dims(result)));
+  }
+  return b.Cast(result, dtype);
 }
 
 namespace {
@@ -204,10 +219,13 @@ Id Convolution(Builder& b, Id x, Id w, Id bias, int64_t groups,
   const Id right = b.Reshape(w, w_dims);
   Id result = SumOfProducts(b, left, right, 1 + static_cast<int>(taps.size()));
   result = b.Reshape(result, out_dims);
-  if (bias == kNoNode) return result;
-  std::vector<Id> bias_dims(spatial + 1, b.Int(1));
-  bias_dims[0] = b.Int(filters);
-  return b.Add(result, b.Reshape(bias, bias_dims));
+  if (bias != kNoNode) {
+    std::vector<Id> bias_dims(spatial + 1, b.Int(1));
+    bias_dims[0] = b.Int(filters);
+    const Id column = b.Reshape(bias, bias_dims);
+    result = b.Add(result, b.Cast(column, TypeOf(b, result)));
+  }
+  return b.Cast(result, ir::Promote(TypeOf(b, x), TypeOf(b, w)));
 }
 
 namespace {

@@ -43,8 +43,11 @@ double Coordinate(int64_t i, int64_t from, int64_t to, const ResizeAxis& axis,
     }
     case Coordinates::kPytorchHalfPixel:
       return to == 1 ? 0 : (x + 0.5) / axis.scale - 0.5;
-    case Coordinates::kAlignCorners:
-      return to == 1 ? 0 : x * (in - 1) / (out - 1);
+    case Coordinates::kAlignCorners: {
+      // The corners of the result's size before it was rounded.
+      const double exact = axis.scale * in;
+      return to == 1 ? 0 : x * (in - 1) / (exact - 1);
+    }
     case Coordinates::kAsymmetric:
       return x / axis.scale;
     case Coordinates::kCropAndResize:

@@ -2,6 +2,7 @@
 //
 // Activation functions, and what training leaves behind in a served model.
 #include "absl/strings/str_cat.h"
+
 #include "engine/graph/tensor_ops.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
@@ -25,9 +26,9 @@ void Elu(NodeCall& c) {
 }
 
 void Selu(NodeCall& c) {
-  c.Set(0, graph::Selu(c.b(), c.In(0),
-                       c.Float("alpha", 1.67326319217681884765625),
-                       c.Float("gamma", 1.05070102214813232421875)));
+  c.Set(0,
+        graph::Selu(c.b(), c.In(0), c.Float("alpha", 1.67326319217681884765625),
+                    c.Float("gamma", 1.05070102214813232421875)));
 }
 
 void HardSigmoid(NodeCall& c) {
@@ -53,8 +54,7 @@ void PRelu(NodeCall& c) {
 
 void ThresholdedRelu(NodeCall& c) {
   const Id x = c.In(0);
-  const Id above =
-      graph::Greater(c.b(), x, c.b().Float(c.Float("alpha", 1)));
+  const Id above = graph::Greater(c.b(), x, c.b().Float(c.Float("alpha", 1)));
   c.Set(0, c.b().Where(above, x, c.b().Float(0)));
 }
 
@@ -65,17 +65,17 @@ void Shrink(NodeCall& c) {
   const Id bias = b.Float(c.Float("bias", 0));
   const DType dtype = c.TypeOf(0);
   const Id v = ir::IsFloat(dtype) ? x : b.Cast(x, DType::kF32);
-  const Id low = b.Where(b.Less(v, b.Float(-limit)), b.Add(v, bias),
-                         b.Float(0));
-  c.Set(0, b.Cast(b.Where(b.Less(b.Float(limit), v), b.Sub(v, bias), low),
-                  dtype));
+  const Id low =
+      b.Where(b.Less(v, b.Float(-limit)), b.Add(v, bias), b.Float(0));
+  c.Set(0,
+        b.Cast(b.Where(b.Less(b.Float(limit), v), b.Sub(v, bias), low), dtype));
 }
 
 void Gelu(NodeCall& c) {
   const std::string form = c.Text("approximate", "none");
   if (form != "none" && form != "tanh") {
-    c.Invalid(absl::StrCat("approximate is '", form,
-                           "', expected none or tanh"));
+    c.Invalid(
+        absl::StrCat("approximate is '", form, "', expected none or tanh"));
   }
   c.Set(0, form == "tanh" ? graph::GeluTanh(c.b(), c.In(0))
                           : graph::Gelu(c.b(), c.In(0)));
@@ -89,9 +89,9 @@ void Swish(NodeCall& c) {
 void Dropout(NodeCall& c) {
   const auto training = c.MaybeIntegers(2);
   const auto ratio = c.MaybeDoubles(1);
-  const bool trains = c.Has(2) && !(training.has_value() &&
-                                    !training->empty() &&
-                                    training->front() == 0);
+  const bool trains =
+      c.Has(2) &&
+      !(training.has_value() && !training->empty() && training->front() == 0);
   const bool drops =
       !(ratio.has_value() && !ratio->empty() && ratio->front() == 0);
   if (trains && drops) {

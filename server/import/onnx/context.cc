@@ -35,8 +35,8 @@ ir::Id Context::Constant(const graph::Weight& weight) {
   }
   if (IsUniform(weight)) {
     const int64_t bits = ir::ReadElement(weight.dtype, weight.data.data());
-    const ir::Id value = b.arena().Make(ir::Op::kConst, weight.dtype, {},
-                                        ir::Attr{{bits}, {}});
+    const ir::Id value =
+        b.arena().Make(ir::Op::kConst, weight.dtype, {}, ir::Attr{{bits}, {}});
     return b.Expand(value, dims);
   }
   if (!ir::IsFloat(weight.dtype) && count <= kMaxArrayElements) {

@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+
 #include "engine/graph/movement.h"
 #include "engine/graph/tensor_ops.h"
 #include "engine/ir/symbolic.h"
@@ -21,9 +22,7 @@ namespace {
 
 constexpr int64_t kAny = INT64_MAX;
 
-void MatMul(NodeCall& c) {
-  c.Set(0, graph::MatMul(c.b(), c.In(0), c.In(1)));
-}
+void MatMul(NodeCall& c) { c.Set(0, graph::MatMul(c.b(), c.In(0), c.In(1))); }
 
 void Gemm(NodeCall& c) {
   graph::GemmOptions options;
@@ -81,10 +80,11 @@ void ConvTranspose(NodeCall& c) {
   if (!c.ok()) return;
   if (dims.size() != spatial + 2 || w.strides.size() != spatial ||
       w.dilations.size() != spatial || pads.size() != 2 * spatial ||
-      extra.size() != spatial ||
-      (!shape.empty() && shape.size() != spatial)) {
-    c.Invalid(absl::StrCat("strides, dilations, pads, output_padding or "
-                           "output_shape do not have ", spatial, " entries"));
+      extra.size() != spatial || (!shape.empty() && shape.size() != spatial)) {
+    c.Invalid(
+        absl::StrCat("strides, dilations, pads, output_padding or "
+                     "output_shape do not have ",
+                     spatial, " entries"));
     return;
   }
   const bool same = mode == "SAME_UPPER" || mode == "SAME_LOWER";
@@ -104,8 +104,8 @@ void ConvTranspose(NodeCall& c) {
       continue;
     }
     const Id stride = b.Int(w.strides[i]);
-    const Id target = shape.empty() ? ir::Mul(arena, dims[i + 2], stride)
-                                    : b.Int(shape[i]);
+    const Id target =
+        shape.empty() ? ir::Mul(arena, dims[i + 2], stride) : b.Int(shape[i]);
     const Id full = ir::Add(
         arena, ir::Mul(arena, ir::Sub(arena, dims[i + 2], b.Int(1)), stride),
         b.Int(reach + 1 + extra[i]));
@@ -141,8 +141,8 @@ std::vector<int> Labels(NodeCall& c, absl::string_view term, int rank) {
     } else if (absl::ascii_isalpha(static_cast<unsigned char>(term[i]))) {
       labels.push_back(term[i]);
     } else {
-      c.Invalid(absl::StrCat("equation has the character '",
-                             term.substr(i, 1), "'"));
+      c.Invalid(
+          absl::StrCat("equation has the character '", term.substr(i, 1), "'"));
       return {};
     }
   }
@@ -156,8 +156,8 @@ void Einsum(NodeCall& c) {
   const std::vector<std::string> sides = absl::StrSplit(equation, "->");
   const std::vector<std::string> terms = absl::StrSplit(sides[0], ',');
   if (sides.size() > 2 || static_cast<int>(terms.size()) != c.inputs()) {
-    c.Invalid(absl::StrCat("equation '", equation, "' for ", c.inputs(),
-                           " inputs"));
+    c.Invalid(
+        absl::StrCat("equation '", equation, "' for ", c.inputs(), " inputs"));
     return;
   }
   std::vector<Id> operands;
@@ -195,10 +195,8 @@ void Einsum(NodeCall& c) {
 }
 
 constexpr OpRow kRows[] = {
-    {"Conv", 1, kAny, Conv},
-    {"ConvTranspose", 1, kAny, ConvTranspose},
-    {"Einsum", 12, kAny, Einsum},
-    {"Gemm", 1, kAny, Gemm},
+    {"Conv", 1, kAny, Conv},      {"ConvTranspose", 1, kAny, ConvTranspose},
+    {"Einsum", 12, kAny, Einsum}, {"Gemm", 1, kAny, Gemm},
     {"MatMul", 1, kAny, MatMul},
 };
 

@@ -2,8 +2,8 @@
 //
 // Arithmetic, comparisons, logic and conversions, element by element.
 #include "absl/strings/str_cat.h"
-#include "engine/graph/tensor_ops.h"
 
+#include "engine/graph/tensor_ops.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
 #include "server/import/onnx/tensor.h"
@@ -30,8 +30,8 @@ void UnaryOp(NodeCall& c) {
 // one's first axis stands for.
 Id SecondOperand(NodeCall& c) {
   const Id y = c.In(1);
-  if (c.opset() >= 7 || c.Int("broadcast", 0) == 0 ||
-      !c.HasAttribute("axis") || !c.ok()) {
+  if (c.opset() >= 7 || c.Int("broadcast", 0) == 0 || !c.HasAttribute("axis") ||
+      !c.ok()) {
     return y;
   }
   const int64_t axis = c.b().Axis(c.Int("axis", 0), c.Rank(0));
@@ -94,16 +94,14 @@ void Pow(NodeCall& c) {
 void BitShift(NodeCall& c) {
   const std::string direction = c.Text("direction", "");
   if (direction != "LEFT" && direction != "RIGHT") {
-    c.Invalid(absl::StrCat("direction is '", direction,
-                           "', expected LEFT or RIGHT"));
+    c.Invalid(
+        absl::StrCat("direction is '", direction, "', expected LEFT or RIGHT"));
   }
   c.Set(0, c.b().Binary(direction == "LEFT" ? Op::kShl : Op::kShr, c.In(0),
                         c.In(1)));
 }
 
-void Where(NodeCall& c) {
-  c.Set(0, c.b().Where(c.In(0), c.In(1), c.In(2)));
-}
+void Where(NodeCall& c) { c.Set(0, c.b().Where(c.In(0), c.In(1), c.In(2))); }
 
 void IsInf(NodeCall& c) {
   c.Set(0, graph::IsInf(c.b(), c.In(0), c.Int("detect_positive", 1) != 0,
@@ -141,7 +139,18 @@ void CastByName(NodeCall& c) {
 void CastLike(NodeCall& c) { c.Set(0, c.b().Cast(c.In(0), c.TypeOf(1))); }
 
 void BitCast(NodeCall& c) {
-  c.Set(0, c.b().Bitcast(c.In(0), c.Type("to", DType::kF32)));
+  const DType to = c.Type("to", DType::kF32);
+  const DType from = c.TypeOf(0);
+  // A bool is a byte of 0 or 1.
+  const bool boolean = from == DType::kBool || to == DType::kBool;
+  if (boolean && ir::ByteSize(from) == ir::ByteSize(to)) {
+    const Id byte =
+        from == DType::kBool ? c.b().Cast(c.In(0), DType::kU8) : c.In(0);
+    c.Set(0,
+          to == DType::kBool ? c.b().Cast(byte, to) : c.b().Bitcast(byte, to));
+    return;
+  }
+  c.Set(0, c.b().Bitcast(c.In(0), to));
 }
 
 constexpr OpRow kRows[] = {

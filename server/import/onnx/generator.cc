@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/graph/movement.h"
 #include "engine/graph/tensor_ops.h"
 #include "engine/ir/symbolic.h"
@@ -29,7 +30,9 @@ template <typename Element>
 graph::Weight ListOf(DType dtype, const std::vector<Element>& values) {
   std::string bytes(reinterpret_cast<const char*>(values.data()),
                     values.size() * sizeof(Element));
-  return {"", dtype, {static_cast<int64_t>(values.size())},
+  return {"",
+          dtype,
+          {static_cast<int64_t>(values.size())},
           graph::Bytes(std::move(bytes))};
 }
 

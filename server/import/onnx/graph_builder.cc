@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+
 #include "engine/base/status_macros.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
@@ -36,7 +37,6 @@ std::string Describe(const GraphProto& graph, int index, int64_t opset) {
   return absl::StrCat(name, " (", domain, node.op_type(), ", opset ", opset,
                       ")");
 }
-
 
 using Producers = absl::flat_hash_map<std::string, int>;
 constexpr int kNotANode = -1;  // An input or initializer.
@@ -88,9 +88,8 @@ absl::Status CollectReads(const NodeProto& node, int depth,
   }
   const auto inside = [&](const GraphProto& body) -> absl::Status {
     if (depth >= options.max_subgraph_depth) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("subgraphs are nested deeper than ",
-                       options.max_subgraph_depth));
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "subgraphs are nested deeper than ", options.max_subgraph_depth));
     }
     absl::flat_hash_set<std::string> own;
     for (const auto& input : body.input()) own.insert(input.name());
@@ -142,16 +141,14 @@ absl::StatusOr<std::vector<int>> OrderNodes(const GraphProto& graph,
     const absl::Status status =
         CollectReads(graph.node(i), 0, options, reads, nodes);
     if (!status.ok()) {
-      return absl::Status(status.code(),
-                          absl::StrCat(Describe(graph, i, opset), ": ",
-                                       status.message()));
+      return absl::Status(status.code(), absl::StrCat(Describe(graph, i, opset),
+                                                      ": ", status.message()));
     }
     for (const std::string& name : reads) {
       const auto it = producers.find(name);
       if (it == producers.end()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(Describe(graph, i, opset), ": input '", name,
-                         "' is not defined"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            Describe(graph, i, opset), ": input '", name, "' is not defined"));
       }
       if (it->second == kNotANode) continue;
       users[it->second].push_back(i);
@@ -182,11 +179,9 @@ absl::StatusOr<std::vector<int>> OrderNodes(const GraphProto& graph,
     for (int i = 0; i < count && names.size() < kMaxNames; ++i) {
       if (missing[i] != 0) names.push_back(Describe(graph, i, opset));
     }
-    return absl::InvalidArgumentError(
-        absl::StrCat(count - order.size(),
-                     " nodes depend on themselves: ",
-                     absl::StrJoin(names, ", "),
-                     names.size() == kMaxNames ? ", ..." : ""));
+    return absl::InvalidArgumentError(absl::StrCat(
+        count - order.size(), " nodes depend on themselves: ",
+        absl::StrJoin(names, ", "), names.size() == kMaxNames ? ", ..." : ""));
   }
   std::vector<bool> wanted(count, false);
   absl::flat_hash_set<std::string> outputs;
@@ -197,8 +192,8 @@ absl::StatusOr<std::vector<int>> OrderNodes(const GraphProto& graph,
     }
     const auto it = producers.find(output.name());
     if (it == producers.end()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "graph output '", output.name(), "' is not defined"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("graph output '", output.name(), "' is not defined"));
     }
     if (it->second != kNotANode) wanted[it->second] = true;
   }
@@ -225,10 +220,9 @@ absl::Status CheckOperators(const GraphProto& graph,
                             : absl::StrCat("'", node.name(), "'"));
   }
   if (unknown.empty()) return absl::OkStatus();
-  std::string message =
-      absl::StrCat(unknown.size(), unknown.size() == 1 ? " operator is"
-                                                       : " operators are",
-                   " not supported:");
+  std::string message = absl::StrCat(
+      unknown.size(), unknown.size() == 1 ? " operator is" : " operators are",
+      " not supported:");
   const char* separator = " ";
   for (auto& [name, nodes] : unknown) {
     const bool cut = nodes.size() > kMaxNames;
@@ -340,9 +334,9 @@ absl::Status GraphBuilder::AddInput(const onnx::ValueInfoProto& input) {
   }
   const absl::StatusOr<DType> dtype = DTypeOfElement(type.elem_type());
   if (!dtype.ok()) {
-    return absl::Status(dtype.status().code(),
-                        absl::StrCat("input '", input.name(), "': ",
-                                     dtype.status().message()));
+    return absl::Status(
+        dtype.status().code(),
+        absl::StrCat("input '", input.name(), "': ", dtype.status().message()));
   }
   graph::Port port;
   port.name = input.name();
@@ -413,10 +407,9 @@ absl::Status GraphBuilder::AddOutputs() {
     const int32_t declared = output.type().tensor_type().elem_type();
     const absl::StatusOr<DType> dtype = DTypeOfElement(declared);
     if (dtype.ok() && *dtype != port.dtype) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("graph output '", output.name(), "' is declared as ",
-                       ir::Name(*dtype), " and computed as ",
-                       ir::Name(port.dtype)));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "graph output '", output.name(), "' is declared as ",
+          ir::Name(*dtype), " and computed as ", ir::Name(port.dtype)));
     }
     c_.graph.outputs.push_back(std::move(port));
   }

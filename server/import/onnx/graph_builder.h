@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+
 #include "proto/onnx/onnx.pb.h"
 #include "server/import/onnx/context.h"
 #include "server/import/onnx/importer.h"

@@ -19,9 +19,10 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/base/status_macros.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+
+#include "engine/base/status_macros.h"
 #include "server/import/onnx/context.h"
 #include "server/import/onnx/graph_builder.h"
 #include "server/import/onnx/op_table.h"
@@ -36,17 +37,16 @@ absl::StatusOr<std::shared_ptr<const onnx::ModelProto>> Parse(
     absl::string_view bytes, const ImportOptions& options) {
   const auto size = static_cast<int64_t>(bytes.size());
   if (size > std::min<int64_t>(options.max_bytes, INT32_MAX)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the model has ", size, " bytes, the limit is ",
-        std::min<int64_t>(options.max_bytes, INT32_MAX)));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the model has ", size, " bytes, the limit is ",
+                     std::min<int64_t>(options.max_bytes, INT32_MAX)));
   }
   google::protobuf::io::ArrayInputStream stream(bytes.data(),
                                                 static_cast<int>(size));
   google::protobuf::io::CodedInputStream coded(&stream);
   coded.SetTotalBytesLimit(INT32_MAX);
   auto model = std::make_shared<onnx::ModelProto>();
-  if (!model->ParseFromCodedStream(&coded) ||
-      !coded.ConsumedEntireMessage()) {
+  if (!model->ParseFromCodedStream(&coded) || !coded.ConsumedEntireMessage()) {
     return absl::InvalidArgumentError(
         "the bytes are no ONNX model: they are damaged, cut off or nested too "
         "deep");
@@ -68,9 +68,8 @@ absl::StatusOr<int64_t> CheckHead(const onnx::ModelProto& model) {
   for (const onnx::OperatorSetIdProto& set : model.opset_import()) {
     const std::string domain = set.domain() == "ai.onnx" ? "" : set.domain();
     if (!domains.insert(domain).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the operator set of domain '", domain,
-                       "' is imported twice"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the operator set of domain '", domain, "' is imported twice"));
     }
     if (set.version() < 1) {
       return absl::InvalidArgumentError(

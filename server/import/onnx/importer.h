@@ -20,6 +20,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "engine/graph/graph.h"
 
 namespace quern::onnx_import {

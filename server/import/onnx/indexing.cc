@@ -2,6 +2,7 @@
 //
 // Operators that read or write at computed positions, and masks of positions.
 #include "absl/strings/str_cat.h"
+
 #include "engine/graph/movement.h"
 #include "engine/graph/reduction.h"
 #include "engine/graph/tensor_ops.h"
@@ -86,10 +87,9 @@ void OneHot(NodeCall& c) {
     c.Invalid(absl::StrCat("depth has ", depth.size(), " elements"));
     return;
   }
-  const Id off = b.Reshape(
-      graph::Narrow(b, c.In(2), 0, b.Int(0), b.Int(1)), {});
-  const Id on = b.Reshape(
-      graph::Narrow(b, c.In(2), 0, b.Int(1), b.Int(1)), {});
+  const Id off =
+      b.Reshape(graph::Narrow(b, c.In(2), 0, b.Int(0), b.Int(1)), {});
+  const Id on = b.Reshape(graph::Narrow(b, c.In(2), 0, b.Int(1), b.Int(1)), {});
   c.Set(0, graph::OneHot(b, c.In(0), depth[0], c.Int("axis", -1), off, on));
 }
 
@@ -119,8 +119,7 @@ void Compress(NodeCall& c) {
     c.Set(0, graph::Narrow(c.b(), x, axis, c.b().Int(0), count));
     return;
   }
-  c.Set(0, c.b().Gather(x, c.b().ConstArray(DType::kI64, kept, {count}),
-                        axis));
+  c.Set(0, c.b().Gather(x, c.b().ConstArray(DType::kI64, kept, {count}), axis));
 }
 
 // The first lengths[i] elements of the time axis of batch i reversed.
@@ -134,8 +133,7 @@ void ReverseSequence(NodeCall& c) {
   const std::vector<Id> dims = c.Dims(0);
   std::vector<Id> length_dims(static_cast<size_t>(rank), b.Int(1));
   length_dims[batch] = dims[batch];
-  const Id lengths =
-      b.Cast(b.Reshape(c.In(1), length_dims), DType::kI64);
+  const Id lengths = b.Cast(b.Reshape(c.In(1), length_dims), DType::kI64);
   const Id at = graph::Positions(b, dims[time], time, rank, DType::kI64);
   const Id turned = b.Sub(b.Sub(lengths, at), b.Int(1));
   const Id index = b.Where(b.Less(at, lengths), turned, at);
@@ -165,9 +163,8 @@ void TopK(NodeCall& c) {
     c.Invalid(absl::StrCat("k has ", k.size(), " elements"));
     return;
   }
-  const graph::TopKResult result =
-      graph::TopK(c.b(), c.In(0), k[0], c.Int("axis", -1),
-                  c.Int("largest", 1) != 0);
+  const graph::TopKResult result = graph::TopK(
+      c.b(), c.In(0), k[0], c.Int("axis", -1), c.Int("largest", 1) != 0);
   c.Set(0, result.values);
   c.Set(1, result.positions);
 }

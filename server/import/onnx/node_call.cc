@@ -5,14 +5,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "server/import/onnx/tensor.h"
 
 namespace quern::onnx_import {
 
 using onnx::AttributeProto;
 
-NodeCall::NodeCall(Context* context, const onnx::NodeProto* node,
-                   int64_t opset, std::vector<Id> inputs)
+NodeCall::NodeCall(Context* context, const onnx::NodeProto* node, int64_t opset,
+                   std::vector<Id> inputs)
     : context_(*context),
       node_(*node),
       opset_(opset),
@@ -141,9 +142,9 @@ std::vector<int64_t> NodeCall::Ints(absl::string_view name,
   const AttributeProto* a = Find(name, AttributeProto::INTS);
   if (a == nullptr) return values;
   if (a->ints_size() > context_.options.max_attribute_elements) {
-    b().Fail(absl::ResourceExhaustedError(
-        absl::StrCat("attribute '", name, "' has ", a->ints_size(),
-                     " elements, the limit is ", context_.options.max_attribute_elements)));
+    b().Fail(absl::ResourceExhaustedError(absl::StrCat(
+        "attribute '", name, "' has ", a->ints_size(),
+        " elements, the limit is ", context_.options.max_attribute_elements)));
     return {};
   }
   return {a->ints().begin(), a->ints().end()};
@@ -154,9 +155,9 @@ std::vector<double> NodeCall::Floats(absl::string_view name,
   const AttributeProto* a = Find(name, AttributeProto::FLOATS);
   if (a == nullptr) return values;
   if (a->floats_size() > context_.options.max_attribute_elements) {
-    b().Fail(absl::ResourceExhaustedError(
-        absl::StrCat("attribute '", name, "' has ", a->floats_size(),
-                     " elements, the limit is ", context_.options.max_attribute_elements)));
+    b().Fail(absl::ResourceExhaustedError(absl::StrCat(
+        "attribute '", name, "' has ", a->floats_size(),
+        " elements, the limit is ", context_.options.max_attribute_elements)));
     return {};
   }
   return {a->floats().begin(), a->floats().end()};

@@ -16,6 +16,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+
 #include "engine/ir/builder.h"
 #include "proto/onnx/onnx.pb.h"
 #include "server/import/onnx/context.h"

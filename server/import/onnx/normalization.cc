@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/graph/movement.h"
 #include "engine/graph/pooling.h"
 #include "engine/graph/reduction.h"
@@ -68,8 +69,8 @@ void LayerNormalization(NodeCall& c) {
   const int rank = c.Rank(0);
   const int64_t axis = b.Axis(c.Int("axis", -1), rank);
   if (!c.ok()) return;
-  const graph::Normalized n = graph::Normalize(
-      b, c.In(0), AxesFrom(axis, rank), c.Float("epsilon", 1e-5));
+  const graph::Normalized n = graph::Normalize(b, c.In(0), AxesFrom(axis, rank),
+                                               c.Float("epsilon", 1e-5));
   // stash_type says in which type the statistics are kept; f32 is the only
   // one in use, and what f64 is computed in is f64.
   Id value = b.Cast(n.value, c.TypeOf(0));
@@ -153,8 +154,8 @@ void MeanVarianceNormalization(NodeCall& c) {
   const Id deviation = b.Unary(
       ir::Op::kSqrt, graph::Mean(b, graph::Square(b, centered), axes, true));
   // As the operator's definition has it, against a deviation of zero.
-  c.Set(0, b.Cast(b.Div(centered, b.Add(deviation, b.Float(1e-9))),
-                  c.TypeOf(0)));
+  c.Set(0,
+        b.Cast(b.Div(centered, b.Add(deviation, b.Float(1e-9))), c.TypeOf(0)));
 }
 
 constexpr OpRow kRows[] = {

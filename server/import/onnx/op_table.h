@@ -9,6 +9,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+
 #include "server/import/onnx/node_call.h"
 
 namespace quern::onnx_import {

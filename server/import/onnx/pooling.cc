@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/graph/reduction.h"
 #include "engine/graph/tensor_ops.h"
 #include "server/import/onnx/node_call.h"
@@ -63,8 +64,7 @@ void GlobalMaxPool(NodeCall& c) {
 void GlobalLpPool(NodeCall& c) {
   ir::Builder& b = c.b();
   const auto p = static_cast<double>(c.Int("p", 2));
-  const Id powers =
-      graph::Pow(b, graph::Abs(b, c.In(0)), b.Float(p));
+  const Id powers = graph::Pow(b, graph::Abs(b, c.In(0)), b.Float(p));
   const Id sum = Global(c, graph::Reduction::kSum, powers);
   c.Set(0, graph::Pow(b, sum, b.Float(1 / p)));
 }

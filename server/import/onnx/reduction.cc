@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/graph/movement.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/ir/symbolic.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
@@ -55,8 +56,7 @@ Enum Choice(NodeCall& c, const char* attribute, const char* value,
   for (const Word<Enum>& word : words) {
     if (text == word.text) return word.value;
   }
-  c.Unimplemented(
-      absl::StrCat(attribute, " '", text, "' is not supported"));
+  c.Unimplemented(absl::StrCat(attribute, " '", text, "' is not supported"));
   return words[0].value;
 }
 
@@ -68,8 +68,8 @@ graph::ResizeOptions OptionsOf(NodeCall& c) {
     o.rounding = NearestRounding::kFloor;
     return o;
   }
-  o.coordinates = Choice(c, "coordinate_transformation_mode", "half_pixel",
-                         kCoordinates);
+  o.coordinates =
+      Choice(c, "coordinate_transformation_mode", "half_pixel", kCoordinates);
   o.rounding = Choice(c, "nearest_mode", "round_prefer_floor", kRoundings);
   o.cubic_a = c.Float("cubic_coeff_a", -0.75);
   o.exclude_outside = c.Int("exclude_outside", 0) != 0;

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/graph/movement.h"
 #include "engine/ir/symbolic.h"
 #include "server/import/onnx/node_call.h"
@@ -150,8 +151,8 @@ void Split(NodeCall& c) {
     }
     const Id each = ir::CeilDiv(arena, size, c.b().Int(parts));
     sizes.assign(static_cast<size_t>(parts), each);
-    sizes.back() = ir::Sub(
-        arena, size, ir::Mul(arena, each, c.b().Int(parts - 1)));
+    sizes.back() =
+        ir::Sub(arena, size, ir::Mul(arena, each, c.b().Int(parts - 1)));
   }
   if (static_cast<int>(sizes.size()) != c.outputs()) {
     c.Invalid(absl::StrCat("split into ", sizes.size(), " parts for ",
@@ -232,8 +233,8 @@ void PadBy(NodeCall& c, absl::Span<const Id> pads,
   const std::string mode = c.Text("mode", "constant");
   if (!c.ok()) return;
   if (pads.size() != 2 * axes.size()) {
-    c.Invalid(absl::StrCat("pads has ", pads.size(), " sizes for ",
-                           axes.size(), " axes"));
+    c.Invalid(absl::StrCat("pads has ", pads.size(), " sizes for ", axes.size(),
+                           " axes"));
     return;
   }
   std::vector<Id> before(static_cast<size_t>(rank), c.b().Int(0));
@@ -307,8 +308,7 @@ void CenterCropPad(NodeCall& c) {
       return;
     }
     // What is over is cut or added in halves, the greater half behind.
-    const int64_t more =
-        arena.IntValue(shape[i]) - arena.IntValue(dims[axis]);
+    const int64_t more = arena.IntValue(shape[i]) - arena.IntValue(dims[axis]);
     const int64_t low = more >= 0 ? more / 2 : -(-more / 2);
     before[axis] = c.b().Int(low);
     after[axis] = c.b().Int(more - low);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/eval.h"
@@ -28,8 +29,8 @@ std::string Packed(const List& list) {
   std::string bytes(sizeof(Element) * static_cast<size_t>(list.size()), '\0');
   for (int i = 0; i < list.size(); ++i) {
     const auto value = static_cast<Element>(list.Get(i));
-    std::memcpy(bytes.data() + sizeof(Element) * static_cast<size_t>(i),
-                &value, sizeof(Element));
+    std::memcpy(bytes.data() + sizeof(Element) * static_cast<size_t>(i), &value,
+                sizeof(Element));
   }
   return bytes;
 }
@@ -124,8 +125,8 @@ absl::StatusOr<graph::Weight> ReadTensor(
   const absl::StatusOr<DType> dtype = DTypeOfElement(tensor.data_type());
   if (!dtype.ok()) {
     return absl::Status(dtype.status().code(),
-                        absl::StrCat("tensor '", tensor.name(), "': ",
-                                     dtype.status().message()));
+                        absl::StrCat("tensor '", tensor.name(),
+                                     "': ", dtype.status().message()));
   }
   weight.dtype = *dtype;
   if (tensor.has_segment()) return at_fault("is one segment of a tensor");

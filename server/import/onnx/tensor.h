@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "engine/graph/graph.h"
 #include "engine/ir/dtype.h"
 #include "proto/onnx/onnx.pb.h"

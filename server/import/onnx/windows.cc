@@ -2,6 +2,7 @@
 #include "server/import/onnx/windows.h"
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/ir/symbolic.h"
 
 namespace quern::onnx_import {
@@ -51,11 +52,10 @@ graph::Windows WindowsOf(NodeCall& call, absl::Span<const int64_t> taps) {
     // As many results as strides fit into the input.
     const Id size = dims[i + 2];
     const Id count = ir::CeilDiv(arena, size, b.Int(w.strides[i]));
-    const Id last = ir::Mul(arena, ir::Sub(arena, count, b.Int(1)),
-                            b.Int(w.strides[i]));
+    const Id last =
+        ir::Mul(arena, ir::Sub(arena, count, b.Int(1)), b.Int(w.strides[i]));
     const Id needed = ir::Add(arena, last, b.Int(reach + 1));
-    const Id total =
-        ir::Max(arena, ir::Sub(arena, needed, size), b.Int(0));
+    const Id total = ir::Max(arena, ir::Sub(arena, needed, size), b.Int(0));
     const Id less = ir::IDiv(arena, total, b.Int(2));
     const Id more = ir::Sub(arena, total, less);
     const bool upper = mode == "SAME_UPPER";
