@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "engine/ir/eval.h"
 #include "engine/ir/node.h"
 
 namespace quern::kernel {
@@ -19,13 +20,15 @@ struct Expression {
 
   [[nodiscard]] ir::DType dtype() const { return (*arena)[id].dtype; }
 
-  // Constants of the dtype of this expression. The first is for floats, the
-  // second for integers of any signedness: its low bits count.
+  // Constants of the dtype of this expression: for floats, and for integers,
+  // of which the low bits count.
   [[nodiscard]] Expression Real(double value) const {
     return {arena, arena->FloatConst(dtype(), value)};
   }
   [[nodiscard]] Expression Whole(uint64_t value) const {
-    return {arena, arena->IntConst(dtype(), static_cast<int64_t>(value))};
+    const ir::Scalar wrapped =
+        ir::Scalar::OfInt(dtype(), static_cast<int64_t>(value));
+    return {arena, arena->IntConst(dtype(), wrapped.bits)};
   }
   [[nodiscard]] Expression Cast(ir::DType to) const {
     return {arena, arena->Make(ir::Op::kCast, to, {id})};
