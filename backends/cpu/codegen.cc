@@ -368,10 +368,10 @@ class Renderer {
     const Affine& affine = affine_[i.srcs[1]];
     std::vector<std::pair<int32_t, uint64_t>> terms(affine.terms.begin(),
                                                     affine.terms.end());
-    std::stable_sort(terms.begin(), terms.end(),
-                     [this](const auto& a, const auto& b) {
-                       return depth_[a.first] < depth_[b.first];
-                     });
+    std::sort(terms.begin(), terms.end(), [this](const auto& a, const auto& b) {
+      return std::pair(depth_[a.first], a.first) <
+             std::pair(depth_[b.first], b.first);
+    });
     for (const auto& [leaf, factor] : terms) {
       std::string offset = values_[leaf];
       if (factor != 1) {

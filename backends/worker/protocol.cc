@@ -19,8 +19,6 @@ namespace {
 // Appends fields to a frame, which it begins with room for the length.
 class Writer {
  public:
-  static constexpr bool kReads = false;
-
   Writer() : frame_(kFrameHeaderBytes, '\0') {}
 
   void Field(const std::string& text) {
