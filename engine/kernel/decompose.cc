@@ -87,19 +87,9 @@ Id CastOfF64(ir::Arena& arena, Id id) {
   return odd.Cast(DType::kF32).Cast(to).id;
 }
 
-// Integers of 32 and 64 bits to f16, of which the greatest is 65504: what lies
-// beyond is cut to where an f32 is exact.
-Id CastOfIntegerToF16(Expression x) {
-  const uint64_t limit = uint64_t{1} << 17;
-  Expression cut = Binary(Op::kMin, x, x.Whole(limit));
-  if (ir::KindOf(x.dtype()) == ir::DTypeKind::kSigned) {
-    cut = Binary(Op::kMax, cut, x.Whole(~limit + 1));
-  }
-  return cut.Cast(DType::kF32).Cast(DType::kF16).id;
-}
-
-// The same to bf16: what f32 (or f64, from 64 bits) does not hold exactly is
-// rounded to odd.
+// Integers of 32 and 64 bits to bf16: what f32 (or f64, from 64 bits) does not
+// hold exactly is rounded to odd. There is no such need for f16, which ends
+// long before f32 becomes inexact.
 Id CastOfIntegerToBF16(Expression x) {
   const bool is_long = ir::ByteSize(x.dtype()) == 8;
   const uint64_t limit = uint64_t{1} << (is_long ? 53 : 24);
@@ -117,7 +107,8 @@ Id CastTo16Bits(ir::Arena& arena, Id id) {
   const Expression x = {&arena, arena[id].srcs[0]};
   if (x.dtype() == DType::kF64) return CastOfF64(arena, id);
   if (!ir::IsInteger(x.dtype()) || ir::ByteSize(x.dtype()) < 4) return kNoNode;
-  return to == DType::kF16 ? CastOfIntegerToF16(x) : CastOfIntegerToBF16(x);
+  return to == DType::kF16 ? x.Cast(DType::kF32).Cast(to).id
+                           : CastOfIntegerToBF16(x);
 }
 
 constexpr ir::Rule kFusedRules[] = {

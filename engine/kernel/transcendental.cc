@@ -306,8 +306,8 @@ Expression Formula::Exp2() const {
   const Expression twice = Fma(r, Polynomial(format_.exp2, r, 2), Real(2));
 
   const Expression scale = ToExponent(Signed(t));  // Bits of 2^(n-1), if any.
-  const Expression normal =
-      Binary(ir::Op::kMax, scale, ToExponent(scale.Whole(1)));
+  const Expression least = scale.Whole(uint64_t{1} << format_.fraction_bits);
+  const Expression normal = Binary(ir::Op::kMax, scale, least);
   const Expression rest = scale - normal + scale.Whole(BitsOfOne());
   return twice * AsReal(normal) * AsReal(rest);
 }
