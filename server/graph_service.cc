@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/graph_service.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/base/status_macros.h"
+#include "server/codec.h"
+#include "server/import/graph/vocabulary.h"
+#include "server/inference.h"
+#include "server/submission.h"
+
+namespace quern::server {
+namespace {
+
+constexpr int kMaxRuns = 1'000'000;
+
+grpc::ServerUnaryReactor* Done(grpc::CallbackServerContext* context,
+                               const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+// A stream that ended before it began.
+template <typename Response>
+grpc::ServerWriteReactor<Response>* Refused(const absl::Status& status) {
+  auto stream = ResponseStream<Response>::Make();
+  stream->End(status);
+  return stream.get();
+}
+
+// Sends the engine's progress along `stream`.
+template <typename Response>
+Progress ProgressTo(std::shared_ptr<ResponseStream<Response>> stream) {
+  return [stream](absl::string_view what, int done, int of) {
+    Response message;
+    message.mutable_progress()->set_what(std::string(what));
+    message.mutable_progress()->set_done(done);
+    message.mutable_progress()->set_of(of);
+    stream->SendProgress(std::move(message));
+  };
+}
+
+// Runs `work` on `queue`; `work` ends the stream.
+template <typename Response>
+grpc::ServerWriteReactor<Response>* RunOn(
+    WorkQueue& queue, std::shared_ptr<ResponseStream<Response>> stream,
+    std::function<void()> work) {
+  const absl::Status accepted = queue.Add(std::move(work));
+  if (!accepted.ok()) stream->End(accepted);
+  return stream.get();
+}
+
+void Set(google::protobuf::Duration* duration, int64_t ns) {
+  constexpr int64_t kNsPerSecond = 1'000'000'000;
+  duration->set_seconds(ns / kNsPerSecond);
+  duration->set_nanos(static_cast<int32_t>(ns % kNsPerSecond));
+}
+
+std::string FirstDevice(const Engine& engine) {
+  const std::vector<DeviceReport> devices = engine.Devices();
+  return devices.empty() ? "" : devices[0].name;
+}
+
+int ThreadsOf(const Engine& engine, const std::string& device) {
+  for (const DeviceReport& report : engine.Devices()) {
+    if (report.name == device) return report.threads;
+  }
+  return 0;
+}
+
+absl::StatusOr<Stage> StageOf(v1::ExplainStage stage) {
+  switch (stage) {
+    case v1::EXPLAIN_STAGE_UNSPECIFIED:
+    case v1::EXPLAIN_STAGE_GRAPH:
+      return Stage::kGraph;
+    case v1::EXPLAIN_STAGE_SCHEDULE:
+      return Stage::kSchedule;
+    case v1::EXPLAIN_STAGE_KERNEL:
+      return Stage::kKernel;
+    case v1::EXPLAIN_STAGE_SOURCE:
+      return Stage::kSource;
+    case v1::EXPLAIN_STAGE_ASM:
+      return Stage::kAsm;
+    case v1::EXPLAIN_STAGE_NOTES:
+      return Stage::kNotes;
+    default:
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the stage ", static_cast<int>(stage), " is not known"));
+  }
+}
+
+}  // namespace
+
+GraphService::GraphService(const GraphServiceParts& parts)
+    : parts_(parts), default_device_(FirstDevice(*parts.engine)) {}
+
+absl::StatusOr<Found> GraphService::FindSubject(const v1::Subject& subject) {
+  return server::FindSubject(subject, default_device_, *parts_.models,
+                             *parts_.graphs);
+}
+
+absl::StatusOr<GraphStore::Load> GraphService::Load(const v1::Subject& subject,
+                                                    const Progress& progress) {
+  QUERN_ASSIGN_OR_RETURN(const Found found, FindSubject(subject));
+  if (found.model != nullptr) return GraphStore::Load{found.model, false};
+  return parts_.graphs->FindOrLoad(found.digest, found.options, progress);
+}
+
+grpc::ServerReadReactor<v1::SubmitRequest>* GraphService::Submit(
+    Context*, v1::SubmitResponse* response) {
+  return StartSubmission({.graphs = parts_.graphs,
+                          .loads = parts_.loads,
+                          .max_graph_bytes = parts_.max_graph_bytes,
+                          .max_graph_nodes = parts_.max_graph_nodes},
+                         response);
+}
+
+grpc::ServerUnaryReactor* GraphService::Describe(
+    Context* context, const v1::DescribeRequest* request,
+    v1::DescribeResponse* response) {
+  const absl::StatusOr<Found> found = FindSubject(request->subject());
+  if (!found.ok()) return Done(context, found.status());
+  const graph::Graph& graph = *found->graph;
+  const GraphSize size = SizeOf(graph);
+  response->set_nodes(size.nodes);
+  response->set_weights(size.weights);
+  response->set_weight_bytes(size.weight_bytes);
+  if (found->model == nullptr) {
+    for (const TensorSpec& spec : SpecsOf(graph, graph.inputs)) {
+      *response->add_inputs() = ToProto(spec);
+    }
+    for (const TensorSpec& spec : SpecsOf(graph, graph.outputs)) {
+      *response->add_outputs() = ToProto(spec);
+    }
+    return Done(context, absl::OkStatus());
+  }
+  const Model& model = found->model->model();
+  for (const TensorSpec& spec : model.inputs()) {
+    *response->add_inputs() = ToProto(spec);
+  }
+  for (const TensorSpec& spec : model.outputs()) {
+    *response->add_outputs() = ToProto(spec);
+  }
+  response->set_loaded(true);
+  response->set_device(model.device());
+  *response->mutable_load() = ToProto(model.compile_report());
+  for (const Note& note : model.notes()) *response->add_notes() = ToProto(note);
+  return Done(context, absl::OkStatus());
+}
+
+grpc::ServerWriteReactor<v1::PublishResponse>* GraphService::Publish(
+    Context*, const v1::PublishRequest* request) {
+  const auto stream = ResponseStream<v1::PublishResponse>::Make();
+  return RunOn<v1::PublishResponse>(
+      *parts_.loads, stream, [this, stream, request = *request] {
+        auto result = PublishGraph(request, ProgressTo(stream));
+        if (result.ok()) {
+          v1::PublishResponse message;
+          *message.mutable_result() = *std::move(result);
+          stream->Send(std::move(message));
+        }
+        stream->End(result.status());
+      });
+}
+
+absl::StatusOr<v1::PublishResult> GraphService::PublishGraph(
+    const v1::PublishRequest& request, const Progress& progress) {
+  QUERN_RETURN_IF_ERROR(CheckModelName(request.model().name()));
+  int64_t version = 0;
+  if (!request.model().version().empty()) {
+    QUERN_ASSIGN_OR_RETURN(version, ParseVersion(request.model().version()));
+  }
+  v1::Subject subject;
+  subject.set_graph_id(request.graph_id());
+  if (request.has_settings()) *subject.mutable_settings() = request.settings();
+  QUERN_ASSIGN_OR_RETURN(const Found found, FindSubject(subject));
+  const std::string& name = request.model().name();
+  QUERN_ASSIGN_OR_RETURN(version, parts_.models->BeginLoad(name, version));
+  const auto model = parts_.engine->Load(found.graph, found.options, progress);
+  if (!model.ok()) {
+    parts_.models->EndLoad(name, version, model.status());
+    return model.status();
+  }
+  auto loaded = std::make_shared<const LoadedModel>(
+      ModelLabel(name, version), found.graph, found.options, *model,
+      parts_.metrics);
+  parts_.models->EndLoad(name, version, loaded);
+  v1::PublishResult result;
+  result.mutable_model()->set_name(name);
+  result.mutable_model()->set_version(absl::StrCat(version));
+  *result.mutable_load() = ToProto((*model)->compile_report());
+  for (const Note& note : (*model)->notes()) {
+    *result.add_notes() = ToProto(note);
+  }
+  return result;
+}
+
+grpc::ServerUnaryReactor* GraphService::Unpublish(
+    Context* context, const v1::UnpublishRequest* request,
+    v1::UnpublishResponse*) {
+  const auto version = ParseVersion(request->model().version());
+  if (!version.ok()) return Done(context, version.status());
+  return Done(context,
+              parts_.models->Remove(request->model().name(), *version));
+}
+
+grpc::ServerWriteReactor<v1::ExecuteResponse>* GraphService::Execute(
+    Context* context, const v1::ExecuteRequest* request) {
+  const absl::StatusOr<Found> found = FindSubject(request->subject());
+  if (!found.ok()) return Refused<v1::ExecuteResponse>(found.status());
+  const auto stream = ResponseStream<v1::ExecuteResponse>::Make();
+  // What has to be loaded first does not stand in the way of other requests.
+  WorkQueue& queue =
+      found->model == nullptr ? *parts_.loads : *parts_.requests;
+  const absl::Time deadline = DeadlineOf(*context);
+  // gRPC keeps the request until the stream is done.
+  return RunOn<v1::ExecuteResponse>(
+      queue, stream, [this, stream, request, deadline] {
+        if (stream->cancelled()) {
+          stream->End(absl::CancelledError("the client has gone"));
+          return;
+        }
+        auto result = Run(*request, deadline, ProgressTo(stream));
+        if (result.ok()) {
+          v1::ExecuteResponse message;
+          *message.mutable_result() = *std::move(result);
+          stream->Send(std::move(message));
+        }
+        stream->End(result.status());
+      });
+}
+
+absl::StatusOr<v1::ExecuteResult> GraphService::Run(
+    const v1::ExecuteRequest& request, absl::Time deadline,
+    const Progress& progress) {
+  QUERN_ASSIGN_OR_RETURN(const GraphStore::Load load,
+                         Load(request.subject(), progress));
+  const int64_t begin_ns = telemetry::Clock::NowNs();
+  const Model& model = load.model->model();
+  v1::ExecuteResult result;
+  RunTimes times;
+  const absl::Status status = [&]() -> absl::Status {
+    QUERN_ASSIGN_OR_RETURN(const Inputs inputs,
+                           DecodeInputs(request.inputs(), model.inputs()));
+    QUERN_ASSIGN_OR_RETURN(
+        std::vector<int> selected,
+        SelectOutputs({request.outputs().begin(), request.outputs().end()},
+                      model.outputs()));
+    QUERN_ASSIGN_OR_RETURN(const PreparedRun run,
+                           Prepare(model, inputs.views, std::move(selected),
+                                   parts_.max_message_bytes));
+    std::vector<std::string*> targets;
+    for (int index : run.selected) {
+      const TensorSpec& spec = model.outputs()[index];
+      v1::NamedTensor* output = result.add_outputs();
+      output->set_name(spec.name);
+      output->mutable_tensor()->set_data_type(ToProto(spec.dtype));
+      for (int64_t dim : run.binding.output_dims[index]) {
+        output->mutable_tensor()->add_dims(dim);
+      }
+      targets.push_back(output->mutable_tensor()->mutable_data());
+    }
+    QUERN_ASSIGN_OR_RETURN(
+        times, RunInto(model, run, inputs.views, targets, deadline));
+    return absl::OkStatus();
+  }();
+  load.model->CountRequest(status.code(),
+                           telemetry::Clock::NowNs() - begin_ns,
+                           times.queue_ns);
+  QUERN_RETURN_IF_ERROR(status);
+  Set(result.mutable_queue_time(), times.queue_ns);
+  Set(result.mutable_execute_time(), times.execute_ns);
+  result.set_loaded_now(load.loaded_now);
+  if (load.loaded_now) {
+    *result.mutable_load() = ToProto(model.compile_report());
+  }
+  return result;
+}
+
+grpc::ServerWriteReactor<v1::ExplainResponse>* GraphService::Explain(
+    Context*, const v1::ExplainRequest* request) {
+  const auto stream = ResponseStream<v1::ExplainResponse>::Make();
+  return RunOn<v1::ExplainResponse>(
+      *parts_.loads, stream, [this, stream, request = *request] {
+        auto text = ExplainStage(request, ProgressTo(stream));
+        if (text.ok()) {
+          v1::ExplainResponse message;
+          message.set_text(*std::move(text));
+          stream->Send(std::move(message));
+        }
+        stream->End(text.status());
+      });
+}
+
+absl::StatusOr<std::string> GraphService::ExplainStage(
+    const v1::ExplainRequest& request, const Progress& progress) {
+  QUERN_ASSIGN_OR_RETURN(const Stage stage, StageOf(request.stage()));
+  QUERN_ASSIGN_OR_RETURN(const GraphStore::Load load,
+                         Load(request.subject(), progress));
+  QUERN_ASSIGN_OR_RETURN(std::string text,
+                         load.model->model().Explain(stage, request.kernel()));
+  if (static_cast<int64_t>(text.size()) > parts_.max_message_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the text has ", text.size(),
+                     " bytes, name one kernel to get less"));
+  }
+  return text;
+}
+
+grpc::ServerWriteReactor<v1::BenchmarkResponse>* GraphService::Benchmark(
+    Context* context, const v1::BenchmarkRequest* request) {
+  const auto stream = ResponseStream<v1::BenchmarkResponse>::Make();
+  const absl::Time deadline = DeadlineOf(*context);
+  return RunOn<v1::BenchmarkResponse>(
+      *parts_.loads, stream, [this, stream, request, deadline] {
+        auto report = Measure(*request, deadline, *stream, ProgressTo(stream));
+        if (report.ok()) {
+          v1::BenchmarkResponse message;
+          *message.mutable_report() = *std::move(report);
+          stream->Send(std::move(message));
+        }
+        stream->End(report.status());
+      });
+}
+
+absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
+    const v1::BenchmarkRequest& request, absl::Time deadline,
+    const ResponseStream<v1::BenchmarkResponse>& stream,
+    const Progress& progress) {
+  if (request.runs() < 1 || request.runs() > kMaxRuns ||
+      request.warmup() < 0 || request.warmup() > kMaxRuns) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected 1 to ", kMaxRuns, " runs and 0 to ", kMaxRuns,
+        " before them, got ", request.runs(), " and ", request.warmup()));
+  }
+  QUERN_ASSIGN_OR_RETURN(const Found found, FindSubject(request.subject()));
+  v1::BenchmarkReport report;
+  // Two loads of its own: the first one is cold if the caches are, the second
+  // one cannot be.
+  {
+    QUERN_ASSIGN_OR_RETURN(
+        const std::shared_ptr<const Model> first,
+        parts_.engine->Load(found.graph, found.options, progress));
+    if (first->compile_report().compiled > 0) {
+      *report.mutable_cold_load() = ToProto(first->compile_report());
+    }
+  }
+  QUERN_ASSIGN_OR_RETURN(
+      const std::shared_ptr<const Model> model,
+      parts_.engine->Load(found.graph, found.options, progress));
+  *report.mutable_cached_load() = ToProto(model->compile_report());
+
+  QUERN_ASSIGN_OR_RETURN(const Inputs inputs,
+                         DecodeInputs(request.inputs(), model->inputs()));
+  QUERN_ASSIGN_OR_RETURN(std::vector<int> all,
+                         SelectOutputs({}, model->outputs()));
+  QUERN_ASSIGN_OR_RETURN(const PreparedRun run,
+                         Prepare(*model, inputs.views, std::move(all),
+                                 parts_.max_message_bytes));
+  std::vector<std::string> outputs(run.selected.size());
+  std::vector<void*> targets;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    outputs[i].resize(run.binding.output_bytes[i]);
+    targets.push_back(outputs[i].data());
+  }
+  std::vector<double> milliseconds;
+  milliseconds.reserve(request.runs());
+  absl::Time last_progress = absl::Now();
+  const int total = request.warmup() + request.runs();
+  for (int i = 0; i < total; ++i) {
+    if (stream.cancelled()) return absl::CancelledError("the client has gone");
+    if (i == request.warmup()) model->ResetStatistics();
+    const int64_t begin_ns = telemetry::Clock::NowNs();
+    QUERN_RETURN_IF_ERROR(
+        model->Run(run.binding, inputs.views, targets, {.deadline = deadline})
+            .status());
+    const int64_t end_ns = telemetry::Clock::NowNs();
+    if (i >= request.warmup()) {
+      milliseconds.push_back(static_cast<double>(end_ns - begin_ns) * 1e-6);
+    }
+    if (absl::Now() - last_progress > absl::Milliseconds(500)) {
+      last_progress = absl::Now();
+      progress(i < request.warmup() ? "warm up" : "run", i + 1, total);
+    }
+  }
+  report.set_device(model->device());
+  report.set_threads(ThreadsOf(*parts_.engine, model->device()));
+  report.set_runs(request.runs());
+  *report.mutable_engine_ms() = LatencyOf(std::move(milliseconds));
+  for (v1::KernelStatistics& kernel :
+       ToProto(model->Kernels(), parts_.engine->Devices())) {
+    *report.add_kernels() = std::move(kernel);
+  }
+  for (const Note& note : model->notes()) *report.add_notes() = ToProto(note);
+  return report;
+}
+
+grpc::ServerUnaryReactor* GraphService::ListKernels(
+    Context* context, const v1::ListKernelsRequest* request,
+    v1::ListKernelsResponse* response) {
+  std::vector<std::shared_ptr<const LoadedModel>> models;
+  if (request->has_subject()) {
+    const absl::StatusOr<Found> found = FindSubject(request->subject());
+    if (!found.ok()) return Done(context, found.status());
+    if (found->model == nullptr) {
+      return Done(context, absl::FailedPreconditionError(
+                               "the graph is not loaded, execute it first"));
+    }
+    models.push_back(found->model);
+  } else {
+    for (const ModelVersion& version : parts_.models->List()) {
+      if (version.loaded != nullptr) models.push_back(version.loaded);
+    }
+    for (auto& model : parts_.graphs->Loaded()) {
+      models.push_back(std::move(model));
+    }
+  }
+  const std::vector<DeviceReport> devices = parts_.engine->Devices();
+  for (const auto& model : models) {
+    v1::LoadedKernels* loaded = response->add_loaded();
+    loaded->set_label(model->label());
+    for (v1::KernelStatistics& kernel :
+         ToProto(model->model().Kernels(), devices)) {
+      *loaded->add_kernels() = std::move(kernel);
+    }
+  }
+  return Done(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* GraphService::ListDevices(
+    Context* context, const v1::ListDevicesRequest*,
+    v1::ListDevicesResponse* response) {
+  for (const DeviceReport& device : parts_.engine->Devices()) {
+    *response->add_devices() = ToProto(device);
+  }
+  return Done(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* GraphService::DescribeVocabulary(
+    Context* context, const v1::DescribeVocabularyRequest*,
+    v1::DescribeVocabularyResponse* response) {
+  for (const graph_import::Entry& entry : graph_import::Vocabulary()) {
+    v1::VocabularyEntry* proto = response->add_entries();
+    proto->set_op(entry.op);
+    proto->set_meaning(entry.meaning);
+    proto->set_least_operands(entry.least_operands);
+    proto->set_greatest_operands(entry.greatest_operands);
+    proto->set_results(entry.one_result ? 1 : -1);
+    for (const graph_import::Parameter& parameter : entry.parameters) {
+      v1::VocabularyEntry::Parameter* p = proto->add_parameters();
+      p->set_name(parameter.name);
+      p->set_type(graph_import::Name(parameter.type));
+      p->set_optional(parameter.optional);
+    }
+  }
+  return Done(context, absl::OkStatus());
+}
+
+}  // namespace quern::server

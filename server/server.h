@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Server is everything between the wire and the engine: the services, the
+// queues behind them, the stores, health, reflection and metrics.
+//
+// Start listens at once and answers that it is not ready; SetReady changes
+// that; Shutdown takes no new work, waits for what was accepted, and stops.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/telemetry/metrics.h"
+#include "server/config.h"
+
+namespace quern::server {
+
+class Server {
+ public:
+  // `engine` and `metrics` outlive the server. kUnavailable if an address
+  // cannot be had.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Server>> Start(
+      const Config& config, Engine* engine, telemetry::Metrics* metrics);
+  virtual ~Server() = default;
+
+  // Loads the models of the configured repository; one that fails does not
+  // stop the others. kNotFound if there is no such folder.
+  [[nodiscard]] virtual absl::Status LoadRepository() = 0;
+
+  virtual void SetReady(bool ready) = 0;
+
+  // Ends the service within the configured time.
+  virtual void Shutdown() = 0;
+
+  // "quernd ready grpc=HOST:PORT metrics=HOST:PORT": what is served, where.
+  [[nodiscard]] virtual std::string ReadyLine() const = 0;
+};
+
+}  // namespace quern::server
