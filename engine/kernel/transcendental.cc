@@ -510,9 +510,15 @@ Expression Formula::Tanh() const {
   return WithSign(y, SignOf(x_));
 }
 
-// erf(x) is x + x Q(x^2) near 0 and 1 - 2^Q(x) elsewhere.
+// erf(x) is x + x Q(x^2) near 0 and 1 - 2^Q(x) elsewhere. As Q(0) is not small,
+// the product must not be lost below the normal range when the sum is not: if
+// it is a value of its own, it is lifted out of there.
 Expression Formula::Erf() const {
-  const Expression small = Fma(x_, Polynomial(format_.erf_small, x_ * x_), x_);
+  const double lift = fused_ ? 1 : 0x1p24;
+  const Expression lifted = fused_ ? x_ : x_ * Real(lift);
+  const Expression sum =
+      Fma(lifted, Polynomial(format_.erf_small, x_ * x_), lifted);
+  const Expression small = fused_ ? sum : sum * Real(1 / lift);
 
   const Expression magnitude = Magnitude(x_);
   const Expression limit = Real(format_.erf_limit);
