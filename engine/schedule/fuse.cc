@@ -48,6 +48,7 @@ struct Demand {
   std::vector<Id> index;
   std::vector<Id> scope;  // Ranges around the use, from the outside in.
   bool at_random = false;  // The index is data: only a buffer can answer.
+  bool padded = false;     // Some indices lie outside the tensor.
 };
 
 // A kernel as far as fusion knows it.
@@ -278,6 +279,8 @@ class Fuser {
   }
 
   bool MayInlineReduction(Id id, const Demand& demand) {
+    // A border would put a condition into the innermost loop.
+    if (demand.padded) return false;
     Region& region = regions_[demand.kernel];
     if (IsContraction(arena_, id)) {
       if (region.has_contraction || demand.scope != region.ranges) return false;
@@ -434,7 +437,9 @@ class Fuser {
             for (Id src : node.srcs) Demanded(src, demand);
           } else if (ir::IsMovement(node.op)) {
             Demand below = demand;
-            below.index = ThroughView(arena_, id, demand.index).index;
+            ViewIndex view = ThroughView(arena_, id, demand.index);
+            below.index = std::move(view.index);
+            below.padded |= view.valid != ir::kNoNode;
             Demanded(node.srcs[0], std::move(below));
           }
           break;
