@@ -5,6 +5,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 
@@ -79,8 +80,8 @@ absl::Status Validate(const Graph& graph) {
   for (ir::Id id : ir::TopologicalOrder(arena, roots)) {
     const ir::Node& node = arena[id];
     if (node.op != ir::Op::kInput && node.op != ir::Op::kWeight) continue;
-    const size_t limit = node.op == ir::Op::kInput ? graph.inputs.size()
-                                                   : graph.weights.size();
+    const size_t limit =
+        node.op == ir::Op::kInput ? graph.inputs.size() : graph.weights.size();
     if (static_cast<size_t>(node.attr->ints[0]) >= limit) {
       return absl::InvalidArgumentError(absl::StrCat(
           ir::Name(node.op), " slot ", node.attr->ints[0], " of ", limit));

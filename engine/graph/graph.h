@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "engine/ir/dtype.h"
 #include "engine/ir/node.h"
 
@@ -56,7 +57,7 @@ struct Weight {
 
 struct Graph {
   std::unique_ptr<ir::Arena> arena = std::make_unique<ir::Arena>();
-  std::vector<Port> inputs;    // By slot of kInput.
+  std::vector<Port> inputs;  // By slot of kInput.
   std::vector<Port> outputs;
   std::vector<Weight> weights;  // By slot of kWeight.
 };

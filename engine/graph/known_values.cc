@@ -97,6 +97,8 @@ KnownValues::Elements KnownValues::Compute(Id id) {
   const ir::Node node = arena_[id];
   const std::vector<int64_t> dims = *SmallDims(arena_, id);
   const int64_t count = ProductOf(dims);
+  work_ += count;
+  if (work_ > kMaxKnownWork) return std::nullopt;
   std::vector<Id> result;
   switch (node.op) {
     case Op::kConst:

@@ -22,6 +22,8 @@ namespace quern::graph {
 
 // Tensors of more elements are not looked at.
 inline constexpr int64_t kMaxKnownElements = 2048;
+// After so many elements nothing more is worked out.
+inline constexpr int64_t kMaxKnownWork = int64_t{1} << 24;
 
 class KnownValues {
  public:
@@ -60,6 +62,7 @@ class KnownValues {
   ir::Arena& arena_;
   WeightReader read_weight_;
   absl::flat_hash_map<ir::Id, Elements> known_;
+  int64_t work_ = 0;  // Elements so far.
 };
 
 }  // namespace quern::graph

@@ -17,6 +17,9 @@ using ir::DType;
 using ir::kNoNode;
 using ir::Op;
 
+// Windows times taps that are counted here rather than at run time.
+constexpr int64_t kMaxCounts = int64_t{1} << 20;
+
 bool Failed(const Builder& b, Id x) { return !b.ok() || x == kNoNode; }
 
 // A pooling whose windows all lie in the padded tensor: `after` includes what
@@ -155,11 +158,17 @@ Id CountsOf(Builder& b, const Plan& plan, Id size, size_t i, int rank,
   if (arena.IsInt(before, 0) && arena.IsInt(after, 0)) {
     return b.Reshape(b.Cast(b.Int(o.taps[i]), dtype), dims);
   }
-  if (arena.IsConst(counted) && arena.IsConst(before) && arena.IsConst(after)) {
+  const int64_t reach = (o.taps[i] - 1) * o.windows.dilations[i];
+  const Id room = ir::Add(arena, ir::Sub(arena, counted, b.Int(reach + 1)),
+                          ir::Add(arena, before, after));
+  const Id work =
+      ir::Mul(arena, ir::IDiv(arena, room, b.Int(o.windows.strides[i])),
+              b.Int(o.taps[i]));
+  if (arena.IsConst(counted) && arena.IsConst(before) && arena.IsConst(after) &&
+      arena[work].greatest < kMaxCounts) {
     const int64_t low = arena.IntValue(before);
     const int64_t high = low + arena.IntValue(counted);
     const int64_t total = high + arena.IntValue(after);
-    const int64_t reach = (o.taps[i] - 1) * o.windows.dilations[i];
     std::vector<int64_t> counts;
     for (int64_t p = 0; p + reach < total; p += o.windows.strides[i]) {
       int64_t n = 0;
@@ -173,7 +182,8 @@ Id CountsOf(Builder& b, const Plan& plan, Id size, size_t i, int rank,
     const Id list = b.ConstArray(DType::kI32, counts, dims);
     return b.Cast(list, dtype);
   }
-  // Free sizes: a window over ones, with zeros for what does not count.
+  // Free or great sizes: a window over ones, with zeros for what does not
+  // count.
   const Id ones = b.Expand(b.Cast(b.Int(1), dtype), {counted});
   const Id padded = b.Pad(ones, {before}, {after});
   const Id windows = b.Window(padded, 0, o.taps[i], o.windows.strides[i],

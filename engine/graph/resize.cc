@@ -18,6 +18,9 @@ using ir::Builder;
 using ir::DType;
 using ir::kNoNode;
 
+// Results times their reach that weights are worked out for.
+constexpr double kMaxWeights = 1 << 22;
+
 // Elements of an axis that go into each result: `taps` lists of positions and
 // weights, each with an entry per result.
 struct Taps {
@@ -135,6 +138,12 @@ Id Along(Builder& b, int64_t axis, int rank, const std::vector<double>& values,
 
 Id ResizeKnown(Builder& b, Id x, int64_t from, int64_t to,
                const ResizeAxis& axis, const ResizeOptions& o) {
+  const double radius = o.antialias ? std::max(1.0, 1 / axis.scale) : 1;
+  if (radius * static_cast<double>(to) > kMaxWeights) {
+    return b.Fail(absl::UnimplementedError(
+        absl::StrCat("resize of axis ", axis.axis, " from ", from, " to ", to,
+                     " takes too many weights")));
+  }
   const Taps taps = TapsOf(from, to, axis, o);
   const Id size = b.Int(to);
   const auto gathered = [&](size_t t) {

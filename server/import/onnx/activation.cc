@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "engine/graph/tensor_ops.h"
+#include "server/import/onnx/names.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
 
@@ -74,8 +75,8 @@ void Shrink(NodeCall& c) {
 void Gelu(NodeCall& c) {
   const std::string form = c.Text("approximate", "none");
   if (form != "none" && form != "tanh") {
-    c.Invalid(
-        absl::StrCat("approximate is '", form, "', expected none or tanh"));
+    c.Invalid(absl::StrCat("approximate is ", Quoted(form),
+                           ", expected none or tanh"));
   }
   c.Set(0, form == "tanh" ? graph::GeluTanh(c.b(), c.In(0))
                           : graph::Gelu(c.b(), c.In(0)));

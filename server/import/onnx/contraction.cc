@@ -13,6 +13,7 @@
 #include "engine/graph/movement.h"
 #include "engine/graph/tensor_ops.h"
 #include "engine/ir/symbolic.h"
+#include "server/import/onnx/names.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
 #include "server/import/onnx/windows.h"
@@ -156,8 +157,8 @@ void Einsum(NodeCall& c) {
   const std::vector<std::string> sides = absl::StrSplit(equation, "->");
   const std::vector<std::string> terms = absl::StrSplit(sides[0], ',');
   if (sides.size() > 2 || static_cast<int>(terms.size()) != c.inputs()) {
-    c.Invalid(
-        absl::StrCat("equation '", equation, "' for ", c.inputs(), " inputs"));
+    c.Invalid(absl::StrCat("equation ", Quoted(equation), " for ", c.inputs(),
+                           " inputs"));
     return;
   }
   std::vector<Id> operands;
@@ -186,8 +187,8 @@ void Einsum(NodeCall& c) {
   }
   for (int label : output) {
     if (!uses.contains(label)) {
-      c.Invalid(absl::StrCat("equation '", equation,
-                             "' has a result axis that no input has"));
+      c.Invalid(absl::StrCat("equation ", Quoted(equation),
+                             " has a result axis that no input has"));
       return;
     }
   }

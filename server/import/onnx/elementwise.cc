@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "engine/graph/tensor_ops.h"
+#include "server/import/onnx/names.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
 #include "server/import/onnx/tensor.h"
@@ -94,8 +95,8 @@ void Pow(NodeCall& c) {
 void BitShift(NodeCall& c) {
   const std::string direction = c.Text("direction", "");
   if (direction != "LEFT" && direction != "RIGHT") {
-    c.Invalid(
-        absl::StrCat("direction is '", direction, "', expected LEFT or RIGHT"));
+    c.Invalid(absl::StrCat("direction is ", Quoted(direction),
+                           ", expected LEFT or RIGHT"));
   }
   c.Set(0, c.b().Binary(direction == "LEFT" ? Op::kShl : Op::kShr, c.In(0),
                         c.In(1)));
@@ -129,7 +130,8 @@ void CastByName(NodeCall& c) {
   onnx::TensorProto::DataType type = onnx::TensorProto::UNDEFINED;
   const std::string name = c.Text("to", "");
   if (!onnx::TensorProto_DataType_Parse(name, &type)) {
-    c.Invalid(absl::StrCat("attribute 'to' is '", name, "', expected a type"));
+    c.Invalid(
+        absl::StrCat("attribute 'to' is ", Quoted(name), ", expected a type"));
   }
   const auto dtype = DTypeOfElement(type);
   if (!dtype.ok()) c.b().Fail(dtype.status());

@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 
 #include "engine/base/status_macros.h"
+#include "server/import/onnx/names.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
 #include "server/import/onnx/tensor.h"
@@ -31,11 +32,11 @@ std::string Describe(const GraphProto& graph, int index, int64_t opset) {
   const NodeProto& node = graph.node(index);
   const std::string name = node.name().empty()
                                ? absl::StrCat("node ", index)
-                               : absl::StrCat("node '", node.name(), "'");
+                               : absl::StrCat("node ", Quoted(node.name()));
   const std::string domain =
-      node.domain().empty() ? "" : absl::StrCat(node.domain(), ".");
-  return absl::StrCat(name, " (", domain, node.op_type(), ", opset ", opset,
-                      ")");
+      node.domain().empty() ? "" : absl::StrCat(Shown(node.domain()), ".");
+  return absl::StrCat(name, " (", domain, Shown(node.op_type()), ", opset ",
+                      opset, ")");
 }
 
 using Producers = absl::flat_hash_map<std::string, int>;
@@ -48,8 +49,8 @@ absl::StatusOr<Producers> ProducersOf(const GraphProto& graph, int64_t opset) {
       return absl::InvalidArgumentError("an initializer has no name");
     }
     if (!producers.emplace(tensor.name(), kNotANode).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("initializer '", tensor.name(), "' is defined twice"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "initializer ", Quoted(tensor.name()), " is defined twice"));
     }
   }
   for (const onnx::SparseTensorProto& tensor : graph.sparse_initializer()) {
@@ -61,8 +62,8 @@ absl::StatusOr<Producers> ProducersOf(const GraphProto& graph, int64_t opset) {
       return absl::InvalidArgumentError("a graph input has no name");
     }
     if (!inputs.insert(input.name()).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("graph input '", input.name(), "' is defined twice"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "graph input ", Quoted(input.name()), " is defined twice"));
     }
     producers.emplace(input.name(), kNotANode);  // May have a default.
   }
@@ -71,8 +72,8 @@ absl::StatusOr<Producers> ProducersOf(const GraphProto& graph, int64_t opset) {
       if (output.empty()) continue;
       if (!producers.emplace(output, i).second) {
         return absl::InvalidArgumentError(
-            absl::StrCat(Describe(graph, i, opset), ": output '", output,
-                         "' is defined a second time"));
+            absl::StrCat(Describe(graph, i, opset), ": output ", Quoted(output),
+                         " is defined a second time"));
       }
     }
   }
@@ -147,8 +148,9 @@ absl::StatusOr<std::vector<int>> OrderNodes(const GraphProto& graph,
     for (const std::string& name : reads) {
       const auto it = producers.find(name);
       if (it == producers.end()) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            Describe(graph, i, opset), ": input '", name, "' is not defined"));
+        return absl::InvalidArgumentError(
+            absl::StrCat(Describe(graph, i, opset), ": input ", Quoted(name),
+                         " is not defined"));
       }
       if (it->second == kNotANode) continue;
       users[it->second].push_back(i);
@@ -187,13 +189,13 @@ absl::StatusOr<std::vector<int>> OrderNodes(const GraphProto& graph,
   absl::flat_hash_set<std::string> outputs;
   for (const onnx::ValueInfoProto& output : graph.output()) {
     if (!outputs.insert(output.name()).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("graph output '", output.name(), "' is listed twice"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "graph output ", Quoted(output.name()), " is listed twice"));
     }
     const auto it = producers.find(output.name());
     if (it == producers.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("graph output '", output.name(), "' is not defined"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "graph output ", Quoted(output.name()), " is not defined"));
     }
     if (it->second != kNotANode) wanted[it->second] = true;
   }
@@ -214,10 +216,9 @@ absl::Status CheckOperators(const GraphProto& graph,
     const NodeProto& node = graph.node(i);
     if (FindOp(node.domain(), node.op_type(), opset) != nullptr) continue;
     const std::string domain =
-        node.domain().empty() ? "" : absl::StrCat(node.domain(), ".");
-    unknown[absl::StrCat(domain, node.op_type())].push_back(
-        node.name().empty() ? absl::StrCat(i)
-                            : absl::StrCat("'", node.name(), "'"));
+        node.domain().empty() ? "" : absl::StrCat(Shown(node.domain()), ".");
+    unknown[absl::StrCat(domain, Shown(node.op_type()))].push_back(
+        node.name().empty() ? absl::StrCat(i) : Quoted(node.name()));
   }
   if (unknown.empty()) return absl::OkStatus();
   std::string message = absl::StrCat(
@@ -292,7 +293,7 @@ absl::Status GraphBuilder::AddFixedInput(const std::string& name,
   }
   if (bytes < 0 || static_cast<size_t>(bytes) != weight.data.size()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the fixed value of input '", name, "' has ",
+        absl::StrCat("the fixed value of input ", Quoted(name), " has ",
                      weight.data.size(), " bytes, its shape needs ", bytes));
   }
   values_[name] = c_.Constant(weight);
@@ -306,7 +307,7 @@ absl::StatusOr<Id> GraphBuilder::DimOf(const onnx::ValueInfoProto& input,
   if (dim.has_dim_value()) {
     if (dim.dim_value() < 0) {
       return absl::InvalidArgumentError(
-          absl::StrCat("input '", input.name(), "': axis ", axis,
+          absl::StrCat("input ", Quoted(input.name()), ": axis ", axis,
                        " has the size ", dim.dim_value()));
     }
     return c_.b.Int(dim.dim_value());
@@ -323,20 +324,21 @@ absl::StatusOr<Id> GraphBuilder::DimOf(const onnx::ValueInfoProto& input,
 absl::Status GraphBuilder::AddInput(const onnx::ValueInfoProto& input) {
   if (!input.type().has_tensor_type()) {
     return absl::UnimplementedError(
-        absl::StrCat("input '", input.name(),
-                     "' is no tensor; sequences, maps and optional values are "
+        absl::StrCat("input ", Quoted(input.name()),
+                     " is no tensor; sequences, maps and optional values are "
                      "not supported"));
   }
   const onnx::TypeProto::Tensor& type = input.type().tensor_type();
   if (!type.has_shape()) {
-    return absl::UnimplementedError(absl::StrCat(
-        "input '", input.name(), "' has no shape; its rank must be known"));
+    return absl::UnimplementedError(
+        absl::StrCat("input ", Quoted(input.name()),
+                     " has no shape; its rank must be known"));
   }
   const absl::StatusOr<DType> dtype = DTypeOfElement(type.elem_type());
   if (!dtype.ok()) {
-    return absl::Status(
-        dtype.status().code(),
-        absl::StrCat("input '", input.name(), "': ", dtype.status().message()));
+    return absl::Status(dtype.status().code(),
+                        absl::StrCat("input ", Quoted(input.name()), ": ",
+                                     dtype.status().message()));
   }
   graph::Port port;
   port.name = input.name();
@@ -346,7 +348,7 @@ absl::Status GraphBuilder::AddInput(const onnx::ValueInfoProto& input) {
     QUERN_ASSIGN_OR_RETURN(dim, DimOf(input, axis));
     port.dims.push_back(dim);
   }
-  c_.b.SetContext(absl::StrCat("input '", input.name(), "'"));
+  c_.b.SetContext(absl::StrCat("input ", Quoted(input.name())));
   port.node = c_.b.Input(static_cast<int>(c_.graph.inputs.size()), port.dtype,
                          port.dims);
   values_[input.name()] = port.node;
@@ -361,7 +363,7 @@ absl::StatusOr<Id> GraphBuilder::ValueOf(const std::string& name) {
   if (tensor == initializers_.end()) {
     // Names were checked: what is left is an initializer in sparse form.
     return absl::UnimplementedError(absl::StrCat(
-        "initializer '", name, "' is sparse, which is not supported"));
+        "initializer ", Quoted(name), " is sparse, which is not supported"));
   }
   graph::Weight weight;
   QUERN_ASSIGN_OR_RETURN(weight, ReadTensor(*tensor->second, c_.model));
@@ -389,8 +391,8 @@ absl::Status GraphBuilder::AddNode(int index) {
     const Id id = call.results()[i];
     if (id == kNoNode) {
       return absl::UnimplementedError(
-          absl::StrCat(Describe(graph_, index, opset_), ": output ", i, " ('",
-                       node.output(i), "') is not supported"));
+          absl::StrCat(Describe(graph_, index, opset_), ": output ", i, " (",
+                       Quoted(node.output(i)), ") is not supported"));
     }
     values_[node.output(i)] = id;
   }
@@ -408,7 +410,7 @@ absl::Status GraphBuilder::AddOutputs() {
     const absl::StatusOr<DType> dtype = DTypeOfElement(declared);
     if (dtype.ok() && *dtype != port.dtype) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "graph output '", output.name(), "' is declared as ",
+          "graph output ", Quoted(output.name()), " is declared as ",
           ir::Name(*dtype), " and computed as ", ir::Name(port.dtype)));
     }
     c_.graph.outputs.push_back(std::move(port));

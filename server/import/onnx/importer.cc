@@ -25,6 +25,7 @@
 #include "engine/base/status_macros.h"
 #include "server/import/onnx/context.h"
 #include "server/import/onnx/graph_builder.h"
+#include "server/import/onnx/names.h"
 #include "server/import/onnx/op_table.h"
 
 namespace quern::onnx_import {
@@ -69,12 +70,12 @@ absl::StatusOr<int64_t> CheckHead(const onnx::ModelProto& model) {
     const std::string domain = set.domain() == "ai.onnx" ? "" : set.domain();
     if (!domains.insert(domain).second) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "the operator set of domain '", domain, "' is imported twice"));
+          "the operator set of domain ", Quoted(domain), " is imported twice"));
     }
     if (set.version() < 1) {
       return absl::InvalidArgumentError(
-          absl::StrCat("operator set ", set.version(), " of domain '", domain,
-                       "', expected 1 or more"));
+          absl::StrCat("operator set ", set.version(), " of domain ",
+                       Quoted(domain), ", expected 1 or more"));
     }
     if (domain.empty()) opset = set.version();
   }

@@ -6,6 +6,7 @@
 #include "engine/graph/movement.h"
 #include "engine/graph/reduction.h"
 #include "engine/graph/tensor_ops.h"
+#include "server/import/onnx/names.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
 
@@ -57,8 +58,8 @@ Op Combination(NodeCall& c) {
   if (name == "max") return Op::kMax;
   if (name == "min") return Op::kMin;
   if (name != "none") {
-    c.Invalid(absl::StrCat("reduction is '", name,
-                           "', expected none, add, mul, max or min"));
+    c.Invalid(absl::StrCat("reduction is ", Quoted(name),
+                           ", expected none, add, mul, max or min"));
   }
   return Op::kConst;
 }

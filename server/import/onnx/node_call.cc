@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "server/import/onnx/names.h"
 #include "server/import/onnx/tensor.h"
 
 namespace quern::onnx_import {
@@ -52,7 +53,7 @@ absl::Status NodeCall::NotKnown(int input, absl::string_view what,
     if (node.op != ir::Op::kInput) continue;
     const auto slot = static_cast<size_t>(node.attr->ints[0]);
     const std::string& name = context_.graph.inputs[slot].name;
-    absl::StrAppend(&names, names.empty() ? "'" : ", '", name, "'");
+    absl::StrAppend(&names, names.empty() ? "'" : ", ", Quoted(name));
     if (ok()) context_.deciding_inputs.push_back(name);
   }
   return absl::UnimplementedError(absl::StrCat(
@@ -107,13 +108,13 @@ const AttributeProto* NodeCall::Find(absl::string_view name,
   for (const AttributeProto& a : node_.attribute()) {
     if (absl::string_view(a.name()) != name) continue;
     if (!a.ref_attr_name().empty()) {
-      Invalid(absl::StrCat("attribute '", name,
-                           "' refers to a function's attribute"));
+      Invalid(absl::StrCat("attribute ", Quoted(name),
+                           " refers to a function's attribute"));
       return nullptr;
     }
     // Files older than IR version 2 do not say the type.
     if (a.type() == type || a.type() == AttributeProto::UNDEFINED) return &a;
-    Invalid(absl::StrCat("attribute '", name, "' has type ",
+    Invalid(absl::StrCat("attribute ", Quoted(name), " has type ",
                          AttributeProto::AttributeType_Name(a.type()),
                          ", expected ",
                          AttributeProto::AttributeType_Name(type)));
@@ -143,7 +144,7 @@ std::vector<int64_t> NodeCall::Ints(absl::string_view name,
   if (a == nullptr) return values;
   if (a->ints_size() > context_.options.max_attribute_elements) {
     b().Fail(absl::ResourceExhaustedError(absl::StrCat(
-        "attribute '", name, "' has ", a->ints_size(),
+        "attribute ", Quoted(name), " has ", a->ints_size(),
         " elements, the limit is ", context_.options.max_attribute_elements)));
     return {};
   }
@@ -156,7 +157,7 @@ std::vector<double> NodeCall::Floats(absl::string_view name,
   if (a == nullptr) return values;
   if (a->floats_size() > context_.options.max_attribute_elements) {
     b().Fail(absl::ResourceExhaustedError(absl::StrCat(
-        "attribute '", name, "' has ", a->floats_size(),
+        "attribute ", Quoted(name), " has ", a->floats_size(),
         " elements, the limit is ", context_.options.max_attribute_elements)));
     return {};
   }

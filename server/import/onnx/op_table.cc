@@ -9,7 +9,7 @@ BuildFunction FindOp(absl::string_view domain, absl::string_view name,
   for (absl::Span<const OpRow> table :
        {ElementwiseOps(), ActivationOps(), ShapeOps(), IndexingOps(),
         GeneratorOps(), ReductionOps(), NormalizationOps(), ContractionOps(),
-        PoolingOps(), ResizeOps()}) {
+        PoolingOps(), ResizeOps(), LossOps()}) {
     for (const OpRow& row : table) {
       if (name == row.name && opset >= row.since && opset <= row.until) {
         return row.build;

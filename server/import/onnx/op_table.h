@@ -37,6 +37,7 @@ inline constexpr int64_t kLatestOpset = 28;
 [[nodiscard]] absl::Span<const OpRow> ContractionOps();
 [[nodiscard]] absl::Span<const OpRow> PoolingOps();
 [[nodiscard]] absl::Span<const OpRow> ResizeOps();
+[[nodiscard]] absl::Span<const OpRow> LossOps();
 
 // The function for an operator in version `opset` of `domain`; null if there
 // is none.

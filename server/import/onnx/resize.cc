@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "engine/ir/symbolic.h"
+#include "server/import/onnx/names.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
 
@@ -56,7 +57,8 @@ Enum Choice(NodeCall& c, const char* attribute, const char* value,
   for (const Word<Enum>& word : words) {
     if (text == word.text) return word.value;
   }
-  c.Unimplemented(absl::StrCat(attribute, " '", text, "' is not supported"));
+  c.Unimplemented(
+      absl::StrCat(attribute, " ", Quoted(text), " is not supported"));
   return words[0].value;
 }
 
@@ -98,7 +100,7 @@ void KeepAspectRatio(NodeCall& c, std::vector<graph::ResizeAxis>& axes) {
   const std::string policy = c.Text("keep_aspect_ratio_policy", "stretch");
   if (policy == "stretch" || axes.empty()) return;
   if (policy != "not_larger" && policy != "not_smaller") {
-    c.Invalid(absl::StrCat("keep_aspect_ratio_policy is '", policy, "'"));
+    c.Invalid(absl::StrCat("keep_aspect_ratio_policy is ", Quoted(policy)));
     return;
   }
   double scale = axes[0].scale;

@@ -9,6 +9,7 @@
 
 #include "engine/graph/movement.h"
 #include "engine/ir/symbolic.h"
+#include "server/import/onnx/names.h"
 #include "server/import/onnx/node_call.h"
 #include "server/import/onnx/op_table.h"
 
@@ -253,8 +254,8 @@ void PadBy(NodeCall& c, absl::Span<const Id> pads,
   } else if (mode == "wrap") {
     kind = graph::PadMode::kWrap;
   } else if (mode != "constant") {
-    c.Invalid(absl::StrCat("mode is '", mode,
-                           "', expected constant, reflect, edge or wrap"));
+    c.Invalid(absl::StrCat("mode is ", Quoted(mode),
+                           ", expected constant, reflect, edge or wrap"));
   }
   c.Set(0, graph::PadWith(c.b(), c.In(0), before, after, kind, value));
 }
@@ -320,7 +321,7 @@ void CenterCropPad(NodeCall& c) {
 void DepthToSpace(NodeCall& c) {
   const std::string mode = c.Text("mode", "DCR");
   if (mode != "DCR" && mode != "CRD") {
-    c.Invalid(absl::StrCat("mode is '", mode, "', expected DCR or CRD"));
+    c.Invalid(absl::StrCat("mode is ", Quoted(mode), ", expected DCR or CRD"));
   }
   c.Set(0, graph::DepthToSpace(c.b(), c.In(0), c.Int("blocksize", 1),
                                mode == "CRD"));

@@ -10,6 +10,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/eval.h"
+#include "server/import/onnx/names.h"
 
 namespace quern::onnx_import {
 namespace {
@@ -72,8 +73,8 @@ absl::Status CheckLocation(const TensorProto& tensor) {
     return absl::OkStatus();
   }
   return absl::UnimplementedError(
-      absl::StrCat("tensor '", tensor.name(),
-                   "' has its data in another file; external data is not "
+      absl::StrCat("tensor ", Quoted(tensor.name()),
+                   " has its data in another file; external data is not "
                    "supported, save the model as one file"));
 }
 
@@ -117,7 +118,7 @@ absl::StatusOr<graph::Weight> ReadTensor(
     const TensorProto& tensor, const std::shared_ptr<const void>& owner) {
   const auto at_fault = [&](absl::string_view what) {
     return absl::InvalidArgumentError(
-        absl::StrCat("tensor '", tensor.name(), "' ", what));
+        absl::StrCat("tensor ", Quoted(tensor.name()), " ", what));
   };
   QUERN_RETURN_IF_ERROR(CheckLocation(tensor));
   graph::Weight weight;
@@ -125,8 +126,8 @@ absl::StatusOr<graph::Weight> ReadTensor(
   const absl::StatusOr<DType> dtype = DTypeOfElement(tensor.data_type());
   if (!dtype.ok()) {
     return absl::Status(dtype.status().code(),
-                        absl::StrCat("tensor '", tensor.name(),
-                                     "': ", dtype.status().message()));
+                        absl::StrCat("tensor ", Quoted(tensor.name()), ": ",
+                                     dtype.status().message()));
   }
   weight.dtype = *dtype;
   if (tensor.has_segment()) return at_fault("is one segment of a tensor");

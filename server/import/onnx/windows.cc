@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "engine/ir/symbolic.h"
+#include "server/import/onnx/names.h"
 
 namespace quern::onnx_import {
 
@@ -29,8 +30,8 @@ graph::Windows WindowsOf(NodeCall& call, absl::Span<const int64_t> taps) {
   }
   const bool same = mode == "SAME_UPPER" || mode == "SAME_LOWER";
   if (!same && mode != "NOTSET" && mode != "VALID") {
-    call.Invalid(absl::StrCat("auto_pad is '", mode,
-                              "', expected NOTSET, VALID, SAME_UPPER or "
+    call.Invalid(absl::StrCat("auto_pad is ", Quoted(mode),
+                              ", expected NOTSET, VALID, SAME_UPPER or "
                               "SAME_LOWER"));
   }
   for (size_t i = 0; i < spatial; ++i) {
