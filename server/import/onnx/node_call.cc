@@ -53,7 +53,7 @@ absl::Status NodeCall::NotKnown(int input, absl::string_view what,
     if (node.op != ir::Op::kInput) continue;
     const auto slot = static_cast<size_t>(node.attr->ints[0]);
     const std::string& name = context_.graph.inputs[slot].name;
-    absl::StrAppend(&names, names.empty() ? "'" : ", ", Quoted(name));
+    absl::StrAppend(&names, names.empty() ? "" : ", ", Quoted(name));
     if (ok()) context_.deciding_inputs.push_back(name);
   }
   return absl::UnimplementedError(absl::StrCat(
