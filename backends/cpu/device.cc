@@ -21,6 +21,13 @@ namespace {
 using KernelFunction = void (*)(void* const* buffers, const int64_t* vars,
                                 void* scratch, int64_t begin, int64_t end);
 
+QUERN_CALLS_LINKED_CODE void RunChunks(KernelFunction function,
+                                       const runtime::LaunchArgs& args,
+                                       void* scratch, int64_t begin,
+                                       int64_t end) {
+  function(args.buffers.data(), args.vars.data(), scratch, begin, end);
+}
+
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = 2 << 20;
 
@@ -114,8 +121,7 @@ class CpuDevice final : public runtime::Device {
     const KernelFunction function = loaded->function();
     return pool_.ParallelFor(args.grid, args.max_threads, args.scratch_bytes,
                              [&](int64_t begin, int64_t end, void* scratch) {
-                               function(args.buffers.data(), args.vars.data(),
-                                        scratch, begin, end);
+                               RunChunks(function, args, scratch, begin, end);
                              });
   }
 

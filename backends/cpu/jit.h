@@ -15,6 +15,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
+// Marks a function that calls linked code: that has no type in front of it,
+// where clang's function sanitizer would look for one.
+#if defined(__clang__)
+#define QUERN_CALLS_LINKED_CODE __attribute__((no_sanitize("function")))
+#else
+#define QUERN_CALLS_LINKED_CODE
+#endif
+
 namespace quern::cpu {
 
 // The only platform for which code is made.

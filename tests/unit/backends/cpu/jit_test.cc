@@ -31,7 +31,7 @@ std::string Object(const std::string& text) {
   return object.ok() ? *object : "";
 }
 
-int64_t Call(const LinkedObject& object) {
+QUERN_CALLS_LINKED_CODE int64_t Call(const LinkedObject& object) {
   return reinterpret_cast<int64_t (*)()>(object.entry())();
 }
 
