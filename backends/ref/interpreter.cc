@@ -126,12 +126,13 @@ class Interpreter::Machine {
     const int64_t* const index = Column(step.src[1]);
     const bool gather = steps_[step.code.srcs[1]].code.lanes > 1;
     const int64_t bytes = ir::ByteSize(step.code.dtype);
+    const int64_t step_size = step.code.imm == 0 ? 1 : step.code.imm;
     for (int64_t lane = 0; lane < step.code.lanes; ++lane) {
       if (mask != nullptr && mask[lane] == 0) {
         if (!store) values[lane] = 0;
         continue;
       }
-      const int64_t at = gather ? index[lane] : *index + lane;
+      const int64_t at = gather ? index[lane] : *index + lane * step_size;
       if (base.op == Op::kConstArray) {
         const std::vector<int64_t>& bits = program_.tables[base.imm].bits;
         if (at < 0 || at >= static_cast<int64_t>(bits.size())) {

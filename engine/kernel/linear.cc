@@ -348,6 +348,10 @@ class Verifier {
                     ir::Name(held));
     }
     const Instruction& index = Src(1);
+    const bool even = !store && index.lanes == 1 && i.lanes % 2 == 0;
+    if (i.imm != 0 && (i.imm != 2 || !even)) {
+      return Broken("has the step ", i.imm, " for ", i.lanes, " lanes");
+    }
     if (index.lanes == 1) return IsValue(1, DType::kI64, 1);
     if (index.dtype != DType::kI32 && index.dtype != DType::kI64) {
       return Broken("the index is ", Type(index), ", expected i32 or i64");

@@ -622,12 +622,13 @@ class Linearizer {
     const ir::Affine a = ir::AffineIn(arena_, node.srcs[0], vector);
     const ir::Affine b = ir::AffineIn(arena_, node.srcs[1], vector);
     if (a.coefficient == kNoNode || b.coefficient == kNoNode) return -1;
-    const bool left = arena_.IsInt(a.coefficient, 1) &&
-                      arena_.IsInt(b.coefficient, 0);
-    const bool right = arena_.IsInt(a.coefficient, 0) &&
-                       arena_.IsInt(b.coefficient, 1);
-    if (!left && !right) return -1;
-    // left: lane < b - a.  right: a - b < lane.
+    const bool left = arena_.IsInt(b.coefficient, 0);
+    const bool right = arena_.IsInt(a.coefficient, 0);
+    const Id step = left ? a.coefficient : b.coefficient;
+    if (left == right || !arena_.IsConst(step)) return -1;
+    const int64_t factor = arena_.IntValue(step);
+    if (factor < 1 || factor > 16) return -1;
+    // left: factor * lane < b - a.  right: a - b < factor * lane.
     const Id gap = left ? ir::Sub(arena_, b.rest, a.rest)
                         : ir::Sub(arena_, a.rest, b.rest);
     int bound = Index(gap);
@@ -635,11 +636,15 @@ class Linearizer {
     bound = Put(gap_block, Op::kMax, DType::kI64, 1,
                 {bound, Constant(DType::kI64, -1)});
     bound = Put(gap_block, Op::kMin, DType::kI64, 1,
-                {bound, Constant(DType::kI64, lanes)});
+                {bound, Constant(DType::kI64, factor * lanes)});
     bound = Put(gap_block, Op::kCast, DType::kI32, 1, {bound});
     block_of_[bound] = gap_block;
     bound = Splat(bound, lanes);
-    const int lane = Put(gap_block, Op::kLanes, DType::kI32, lanes, {});
+    int lane = Put(gap_block, Op::kLanes, DType::kI32, lanes, {});
+    if (factor != 1) {
+      lane = Put(gap_block, Op::kMul, DType::kI32, lanes,
+                 {lane, Constant(DType::kI32, factor, lanes)});
+    }
     std::vector<int32_t> srcs = {lane, bound};
     if (right) std::swap(srcs[0], srcs[1]);
     return Put(gap_block, Op::kCmpLt, DType::kBool, lanes, std::move(srcs));
@@ -649,10 +654,22 @@ class Linearizer {
     const Id vector = VectorRange(id);
     const int lanes = vector == kNoNode ? 1 : LanesOf(vector);
     const int base = Address(node.srcs[0]);
-    std::vector<int32_t> srcs = {base, Position(node.srcs[1], vector)};
+    int64_t step = 0;
+    int position = 0;
+    const ir::Affine affine =
+        vector == kNoNode ? ir::Affine{}
+                          : ir::AffineIn(arena_, node.srcs[1], vector);
+    if (affine.coefficient != kNoNode && lanes % 2 == 0 &&
+        arena_.IsInt(affine.coefficient, 2)) {
+      step = 2;
+      position = Index(affine.rest);
+    } else {
+      position = Position(node.srcs[1], vector);
+    }
+    std::vector<int32_t> srcs = {base, position};
     if (node.srcs.size() > 2) srcs.push_back(Mask(node.srcs[2], lanes));
     const int block = stack_[std::max(LevelOf(Free(id)), base_depth_)];
-    return Put(block, Op::kLoad, node.dtype, lanes, std::move(srcs));
+    return Put(block, Op::kLoad, node.dtype, lanes, std::move(srcs), step);
   }
 
   // The base of a load or store.
