@@ -98,7 +98,15 @@ ShapeId Builder::CheckedShape(absl::Span<const Id> dims) {
       Invalid(absl::StrCat("negative dimension in shape ", ShapeText(dims)));
       return kScalarShape;
     }
-    if (!arena_.IsConst(dim)) continue;
+    if (!arena_.IsConst(dim)) {
+      const size_t terms = TermsOf(arena_, dim).size();
+      if (terms > static_cast<size_t>(kMaxSizeTerms)) {
+        Invalid(absl::StrCat("a symbolic size has ", terms,
+                             " terms, the limit is ", kMaxSizeTerms));
+        return kScalarShape;
+      }
+      continue;
+    }
     int64_t product = 0;
     if (__builtin_mul_overflow(elements, std::max<int64_t>(node.least, 1),
                                &product) ||

@@ -24,6 +24,8 @@ namespace quern::ir {
 // Greatest number of axes of a tensor and of elements whose sizes are known.
 inline constexpr int kMaxRank = 16;
 inline constexpr int64_t kMaxElements = int64_t{1} << 40;
+// Greatest number of terms in one symbolic size.
+inline constexpr int kMaxSizeTerms = 64;
 
 class Builder {
  public:

@@ -47,6 +47,10 @@ struct Term {
 };
 using Polynomial = std::vector<Term>;  // Sorted by factors, no zeros.
 
+// Products with more terms than this stay products: a graph from outside must
+// not make a size explode.
+constexpr size_t kMaxTerms = 1024;
+
 int OrderOf(Op op) {
   if (op == Op::kRange) return 0;
   if (op == Op::kVar) return 1;
@@ -125,9 +129,12 @@ Polynomial PolynomialOf(const Arena& arena, Id id) {
         p.insert(p.end(), q.begin(), q.end());
         return Normalized(arena, std::move(p));
       }
-      case Op::kMul:
-        return Multiplied(arena, PolynomialOf(arena, node.srcs[0]),
-                          PolynomialOf(arena, node.srcs[1]));
+      case Op::kMul: {
+        const Polynomial p = PolynomialOf(arena, node.srcs[0]);
+        const Polynomial q = PolynomialOf(arena, node.srcs[1]);
+        if (p.size() * q.size() > kMaxTerms) break;
+        return Multiplied(arena, p, q);
+      }
       default:
         break;
     }
@@ -303,8 +310,12 @@ Id Sub(Arena& arena, Id a, Id b) {
 Id Mul(Arena& arena, Id a, Id b) {
   if (arena.IsInt(a, 1)) return b;
   if (arena.IsInt(b, 1)) return a;
-  return NodeOf(arena, Multiplied(arena, PolynomialOf(arena, a),
-                                  PolynomialOf(arena, b)));
+  const Polynomial p = PolynomialOf(arena, a);
+  const Polynomial q = PolynomialOf(arena, b);
+  if (p.size() * q.size() > kMaxTerms) {
+    return arena.Make(Op::kMul, DType::kWeakInt, {a, b});
+  }
+  return NodeOf(arena, Multiplied(arena, p, q));
 }
 
 Id IDiv(Arena& arena, Id a, Id b) {
