@@ -89,7 +89,8 @@ Polynomial Normalized(const Arena& arena, Polynomial p) {
   Polynomial out;
   for (Term& term : p) {
     if (!out.empty() && out.back().factors == term.factors) {
-      out.back().coefficient += term.coefficient;
+      out.back().coefficient =
+          SatAdd(out.back().coefficient, term.coefficient);
     } else {
       out.push_back(std::move(term));
     }
@@ -104,7 +105,7 @@ Polynomial Multiplied(const Arena& arena, const Polynomial& a,
   for (const Term& x : a) {
     for (const Term& y : b) {
       Term term;
-      term.coefficient = x.coefficient * y.coefficient;
+      term.coefficient = SatMul(x.coefficient, y.coefficient);
       term.factors = x.factors;
       term.factors.insert(term.factors.end(), y.factors.begin(),
                           y.factors.end());
@@ -143,7 +144,7 @@ Polynomial PolynomialOf(const Arena& arena, Id id) {
 }
 
 void Scale(Polynomial& p, int64_t by) {
-  for (Term& term : p) term.coefficient *= by;
+  for (Term& term : p) term.coefficient = SatMul(term.coefficient, by);
 }
 
 Id NodeOfTerm(Arena& arena, const Term& term) {
