@@ -55,11 +55,20 @@ struct Weight {
   Bytes data;
 };
 
+// A condition on the free sizes beside their own bounds: `size` is at most
+// `at_most`. The model means nothing for sizes that break it.
+struct SizeLimit {
+  ir::Id size = ir::kNoNode;
+  int64_t at_most = 0;
+  std::string reason;  // "node 'x' (Slice, opset 13): ..", for messages.
+};
+
 struct Graph {
   std::unique_ptr<ir::Arena> arena = std::make_unique<ir::Arena>();
   std::vector<Port> inputs;  // By slot of kInput.
   std::vector<Port> outputs;
   std::vector<Weight> weights;  // By slot of kWeight.
+  std::vector<SizeLimit> limits;  // To be checked for every request.
 };
 
 // Checks what every consumer relies on: each kInput and kWeight has its slot,

@@ -231,6 +231,13 @@ Id Slice(Builder& b, Id x, absl::Span<const SliceAxis> axes) {
   return x;
 }
 
+Id SliceWithin(Builder& b, Id x, int64_t axis, Id begin, Id end) {
+  if (Failed(b, x)) return kNoNode;
+  axis = b.Axis(axis, b.Rank(x));
+  if (!b.ok()) return kNoNode;
+  return SliceForward(b, x, axis, begin, end, 1);
+}
+
 Id Positions(Builder& b, Id size, int64_t axis, int rank, DType dtype) {
   if (Failed(b, size)) return kNoNode;
   std::vector<Id> dims(rank, b.Int(1));

@@ -38,6 +38,9 @@ struct SliceAxis {
   int64_t step = 1;
 };
 Id Slice(ir::Builder& b, Id x, absl::Span<const SliceAxis> axes);
+// Elements of `axis` from begin to before end, which lie in it although that
+// cannot be proved; what does not is clamped.
+Id SliceWithin(ir::Builder& b, Id x, int64_t axis, Id begin, Id end);
 // The part of `axis` from `begin`, `size` elements.
 Id Narrow(ir::Builder& b, Id x, int64_t axis, Id begin, Id size);
 

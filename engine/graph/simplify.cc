@@ -283,6 +283,22 @@ Id MinusZero(Arena& arena, Id id) {
 
 Id OverOne(Arena& arena, Id id) { return TimesOne(arena, id); }
 
+// Both are the same real number rounded once, since 2^-k has no error.
+Id OverPowerOfTwo(Arena& arena, Id id) {
+  const Id constant = UniformOf(arena, Right(arena, id));
+  if (constant == kNoNode) return kNoNode;
+  int exponent = 0;
+  const double fraction =
+      std::frexp(std::fabs(arena.FloatValue(constant)), &exponent);
+  // Within the exponents of every float type.
+  if (fraction != 0.5 || exponent < -13 || exponent > 14) return kNoNode;
+  const Id inverse =
+      arena.FloatConst(arena[constant].dtype, 1 / arena.FloatValue(constant));
+  return arena.Make(Op::kMul, arena[id].dtype,
+                    {Left(arena, id), Spread(arena, inverse, id)}, {},
+                    arena[id].shape);
+}
+
 Id NegOfNeg(Arena& arena, Id id) {
   const Id x = Left(arena, id);
   return arena[x].op == Op::kNeg ? Left(arena, x) : kNoNode;
@@ -469,6 +485,7 @@ constexpr ir::Rule kRules[] = {
     {"x * -1 -> neg x",             Op::kMul,   TimesMinusOne},
     {"x * 0 -> 0 of integers",      Op::kMul,   TimesZeroOfIntegers},
     {"x / 1 -> x",                  Op::kDiv,   OverOne},
+    {"x / 2^k -> x * 2^-k",         Op::kDiv,   OverPowerOfTwo},
     {"x idiv 1 -> x",               Op::kIDiv,  OverOne},
     {"neg neg x -> x",              Op::kNeg,   NegOfNeg},
     {"max c x -> max x c",          Op::kMax,   ConstantRight},

@@ -33,6 +33,9 @@ class Context {
   graph::Graph graph;
   ir::Builder b;
   graph::KnownValues known;
+  // Slices between expressions of free sizes stay within their axis, and the
+  // graph says so in its limits; else they are cut at its end.
+  bool trust_slices = false;
   // Set with an error that fixing the values of these inputs would avoid.
   std::vector<std::string> deciding_inputs;
 };

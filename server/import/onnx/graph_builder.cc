@@ -374,7 +374,8 @@ absl::StatusOr<Id> GraphBuilder::ValueOf(const std::string& name) {
 
 absl::Status GraphBuilder::AddNode(int index) {
   const NodeProto& node = graph_.node(index);
-  c_.b.SetContext(Describe(graph_, index, opset_));
+  const std::string description = Describe(graph_, index, opset_);
+  c_.b.SetContext(description);
   std::vector<Id> inputs;
   for (const std::string& name : node.input()) {
     Id id = kNoNode;
@@ -383,7 +384,7 @@ absl::Status GraphBuilder::AddNode(int index) {
     }
     inputs.push_back(id);
   }
-  NodeCall call(&c_, &node, opset_, std::move(inputs));
+  NodeCall call(&c_, &node, opset_, description, std::move(inputs));
   FindOp(node.domain(), node.op_type(), opset_)(call);
   QUERN_RETURN_IF_ERROR(c_.b.status());
   for (int i = 0; i < node.output_size(); ++i) {

@@ -4,7 +4,8 @@
 // nodes, see that all operators are known, build. Building may be repeated:
 // where a model holds only for small sizes (a table of 512 positions is cut to
 // the length of the sequence, and must be as long), the variable's bound is
-// lowered to what the model admits, and everything is built again.
+// lowered to what the model admits, and everything is built again. Where the
+// length is an expression (past + new positions), the graph gets a limit.
 #include "server/import/onnx/importer.h"
 
 #include <algorithm>
@@ -87,10 +88,15 @@ absl::StatusOr<int64_t> CheckHead(const onnx::ModelProto& model) {
   return opset;
 }
 
-// Bounds that the failed attempt suggests: where a size was cut to the lesser
-// of a variable and a constant, the variable does not exceed the constant.
-bool LowerBounds(const ir::Arena& arena, ImportOptions& options) {
-  bool lowered = false;
+// What the failed attempt suggests, from the sizes that were cut to the lesser
+// of an expression and a constant.
+struct Suggestion {
+  bool lower_bounds = false;  // Bounds of `options` were lowered.
+  bool trust_slices = false;  // An expression of more than one variable.
+};
+
+Suggestion Suggest(const ir::Arena& arena, ImportOptions& options) {
+  Suggestion suggestion;
   for (ir::Id id = 0; id < arena.size(); ++id) {
     const ir::Node& node = arena[id];
     if (node.op != ir::Op::kMin || node.dtype != ir::DType::kWeakInt ||
@@ -98,17 +104,22 @@ bool LowerBounds(const ir::Arena& arena, ImportOptions& options) {
       continue;
     }
     for (int side = 0; side < 2; ++side) {
-      const ir::Node& var = arena[node.srcs[side]];
+      const ir::Node& size = arena[node.srcs[side]];
       const ir::Id limit = node.srcs[1 - side];
-      if (var.op != ir::Op::kVar || !arena.IsConst(limit)) continue;
-      DimBounds& bounds = options.dims[var.attr->text];
+      if (!arena.IsConst(limit)) continue;
+      if (size.op != ir::Op::kVar) {
+        suggestion.trust_slices = true;
+        continue;
+      }
+      // A table of 512 rows cut to a sequence's length: at most 512.
+      DimBounds& bounds = options.dims[size.attr->text];
       const int64_t greatest = arena.IntValue(limit);
       if (greatest < bounds.least || greatest >= bounds.greatest) continue;
       bounds.greatest = greatest;
-      lowered = true;
+      suggestion.lower_bounds = true;
     }
   }
-  return lowered;
+  return suggestion;
 }
 
 }  // namespace
@@ -121,15 +132,19 @@ absl::StatusOr<graph::Graph> ImportOnnx(absl::string_view bytes,
   QUERN_ASSIGN_OR_RETURN(opset, CheckHead(*model));
   QUERN_RETURN_IF_ERROR(CheckGraph(model->graph(), opset, options));
   ImportOptions narrowed = options;
+  bool trust_slices = false;
   for (int attempt = 1;; ++attempt) {
     Context context(model, narrowed);
+    context.trust_slices = trust_slices;
     const absl::Status status = BuildGraph(context, opset);
     if (status.ok()) {
       QUERN_RETURN_IF_ERROR(graph::Validate(context.graph));
       return std::move(context.graph);
     }
     ImportOptions next = narrowed;
-    if (attempt == kMaxAttempts || !LowerBounds(*context.graph.arena, next)) {
+    const Suggestion suggestion = Suggest(*context.graph.arena, next);
+    const bool trust_now = suggestion.trust_slices && !trust_slices;
+    if (attempt == kMaxAttempts || (!suggestion.lower_bounds && !trust_now)) {
       absl::Status failed = status;
       if (!context.deciding_inputs.empty()) {
         failed.SetPayload(
@@ -139,6 +154,7 @@ absl::StatusOr<graph::Graph> ImportOnnx(absl::string_view bytes,
       return failed;
     }
     narrowed = std::move(next);
+    trust_slices |= trust_now;
   }
 }
 

@@ -14,10 +14,11 @@ namespace quern::onnx_import {
 using onnx::AttributeProto;
 
 NodeCall::NodeCall(Context* context, const onnx::NodeProto* node, int64_t opset,
-                   std::vector<Id> inputs)
+                   std::string description, std::vector<Id> inputs)
     : context_(*context),
       node_(*node),
       opset_(opset),
+      description_(std::move(description)),
       inputs_(std::move(inputs)),
       results_(static_cast<size_t>(node->output_size()), kNoNode) {}
 

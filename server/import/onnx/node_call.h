@@ -32,7 +32,10 @@ class NodeCall {
   // `context` and `node` must outlive the call. `inputs` has kNoNode for what
   // the node leaves out.
   NodeCall(Context* context, const onnx::NodeProto* node, int64_t opset,
-           std::vector<Id> inputs);
+           std::string description, std::vector<Id> inputs);
+
+  // "node 'conv1' (Conv, opset 13)".
+  [[nodiscard]] const std::string& Description() const { return description_; }
 
   [[nodiscard]] Context& context() { return context_; }
   [[nodiscard]] ir::Builder& b() { return context_.b; }
@@ -94,6 +97,7 @@ class NodeCall {
   Context& context_;
   const onnx::NodeProto& node_;
   const int64_t opset_;
+  const std::string description_;
   const std::vector<Id> inputs_;
   std::vector<Id> results_;
 };

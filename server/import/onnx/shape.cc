@@ -193,6 +193,24 @@ void TileAxis(NodeCall& c) {
   c.Set(0, graph::Tile(c.b(), c.In(0), repeats));
 }
 
+// True if the slice ends at an expression of free sizes that is taken to lie in
+// an axis of known size: the graph then has a limit for it.
+bool TrustsSlice(NodeCall& c, Id x, int64_t axis, Id start, Id end) {
+  ir::Arena& arena = c.arena();
+  if (!c.context().trust_slices || !c.ok()) return false;
+  const Id size = c.b().Dims(x)[c.b().Axis(axis, c.b().Rank(x))];
+  if (!arena.IsConst(size) || arena.IsConst(end) || arena[start].least < 0 ||
+      arena[end].least < 0 || arena[end].op == ir::Op::kVar ||
+      arena[end].greatest <= arena.IntValue(size)) {
+    return false;
+  }
+  c.context().graph.limits.push_back(
+      {end, arena.IntValue(size),
+       absl::StrCat(c.Description(), ": ", ir::SizeText(arena, end),
+                    " must be at most ", arena.IntValue(size))});
+  return true;
+}
+
 void Slice(NodeCall& c) {
   std::vector<Id> starts;
   std::vector<Id> ends;
@@ -222,10 +240,15 @@ void Slice(NodeCall& c) {
     return;
   }
   std::vector<graph::SliceAxis> parts;
-  for (size_t i = 0; i < starts.size(); ++i) {
-    parts.push_back({axes[i], starts[i], ends[i], steps[i]});
+  Id x = c.In(0);
+  for (size_t i = 0; i < starts.size() && c.ok(); ++i) {
+    if (steps[i] == 1 && TrustsSlice(c, x, axes[i], starts[i], ends[i])) {
+      x = graph::SliceWithin(c.b(), x, axes[i], starts[i], ends[i]);
+    } else {
+      parts.push_back({axes[i], starts[i], ends[i], steps[i]});
+    }
   }
-  c.Set(0, graph::Slice(c.b(), c.In(0), parts));
+  c.Set(0, graph::Slice(c.b(), x, parts));
 }
 
 void PadBy(NodeCall& c, absl::Span<const Id> pads,

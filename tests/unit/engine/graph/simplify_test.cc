@@ -118,6 +118,13 @@ const Case kCases[] = {
     {"TimesZeroStaysSinceItKeepsNan",
      "%0 = input f32 {0}\n%1 = const f32 0\n%2 = mul f32 %0 %1\nreturn %2\n",
      "%0 = input f32 {0}\n%1 = const f32 0\n%2 = mul f32 %0 %1\nreturn %2\n"},
+    {"ADivisionByAPowerOfTwoIsAProduct",
+     "%0 = input f32 {0}\n%1 = const f32 -8\n%2 = div f32 %0 %1\nreturn %2\n",
+     "%0 = input f32 {0}\n%1 = const f32 -0.125\n%2 = mul f32 %0 %1\n"
+     "return %2\n"},
+    {"ADivisionByThreeStays",
+     "%0 = input f32 {0}\n%1 = const f32 3\n%2 = div f32 %0 %1\nreturn %2\n",
+     "%0 = input f32 {0}\n%1 = const f32 3\n%2 = div f32 %0 %1\nreturn %2\n"},
     {"TwoNegationsVanish",
      "%0 = input f32[2,3] {0}\n%1 = neg f32[2,3] %0\n%2 = neg f32[2,3] %1\n"
      "return %2\n",

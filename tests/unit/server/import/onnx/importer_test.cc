@@ -232,6 +232,23 @@ TEST(Import, LowersTheBoundOfASequenceToItsTableOfPositions) {
   EXPECT_EQ((*graph->arena)[graph->inputs[0].dims[0]].greatest, 3);
 }
 
+TEST(Import, LimitsASumOfFreeSizesToItsTableOfPositions) {
+  const auto graph = Import(
+      Input("x", {"seq", "4"}) + Input("cache", {"past", "4"}) +
+      "initializer { name: 'table' data_type: 1 dims: 3 dims: 4 " +
+      "float_data: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] } " +
+      List("axes", {0}) + List("i", {0}) + Node("Shape", {"x"}, "s") +
+      Node("Gather", {"s", "i"}, "n") + Node("Shape", {"cache"}, "t") +
+      Node("Gather", {"t", "i"}, "past") + Node("Add", {"past", "n"}, "end") +
+      Node("Slice", {"table", "past", "end", "axes"}, "rows") +
+      Node("Add", {"x", "rows"}, "y") + Output("y"));
+  ASSERT_EQ(ShapeOf(graph), "[seq,4]");
+  ASSERT_EQ(graph->limits.size(), 1u);
+  EXPECT_EQ(graph->limits[0].at_most, 3);
+  EXPECT_EQ(graph->limits[0].reason,
+            "node 'rows_node' (Slice, opset 13): past+seq must be at most 3");
+}
+
 TEST(Import, AsksForTheInputsThatDecideShapes) {
   const std::string model = Input("x", {"4"}) + Input("shape", {"2"}, 7) +
                             Node("Reshape", {"x", "shape"}, "y") + Output("y");

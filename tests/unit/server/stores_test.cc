@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "server/graph_store.h"
+#include "server/metrics_exporter.h"
+#include "server/model_store.h"
+#include "server/work_queue.h"
+#include "tests/unit/server/fake_engine.h"
+
+namespace quern::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::shared_ptr<const LoadedModel> Loaded(const std::string& label,
+                                          telemetry::Metrics& metrics) {
+  return std::make_shared<const LoadedModel>(
+      label, std::make_shared<const graph::Graph>(), base::CompileOptions{},
+      std::make_shared<EchoModel>(std::vector<TensorSpec>{}), &metrics);
+}
+
+TEST(ModelNames, AreNoPathsAndNoTricks) {
+  for (const char* good : {"a", "resnet-50", "m_1.2", "A.b"}) {
+    EXPECT_TRUE(CheckModelName(good).ok()) << good;
+  }
+  for (const char* bad : {"", ".", "..", "../a", "a/b", "a..b", ".hidden",
+                          "a b", "a\n", "\xc3\xa4", "a%2e"}) {
+    EXPECT_FALSE(CheckModelName(bad).ok()) << bad;
+  }
+  EXPECT_FALSE(CheckModelName(std::string("a\0b", 3)).ok());
+  EXPECT_FALSE(CheckModelName(std::string(129, 'a')).ok());
+}
+
+TEST(ModelVersions, ArePositiveNumbersWrittenPlainly) {
+  EXPECT_EQ(*ParseVersion("12"), 12);
+  for (const char* bad : {"", "0", "-1", "+1", "01", "1.0", " 1", "1 ", "0x1",
+                          "99999999999999999999"}) {
+    EXPECT_FALSE(ParseVersion(bad).ok()) << bad;
+  }
+}
+
+TEST(ModelStore, ServesTheGreatestReadyVersionUnlessOneIsNamed) {
+  telemetry::Metrics metrics;
+  ModelStore store(10, &metrics);
+  for (int64_t version : {1, 2, 10}) {
+    ASSERT_TRUE(store.BeginLoad("m", version).ok());
+  }
+  store.EndLoad("m", 1, Loaded("m/1", metrics));
+  store.EndLoad("m", 2, Loaded("m/2", metrics));
+  store.EndLoad("m", 10, absl::InternalError("no luck"));
+  EXPECT_EQ(store.Find("m", "")->version, 2);
+  EXPECT_EQ(store.Find("m", "1")->version, 1);
+  EXPECT_EQ(store.Find("m", "10").status(),
+            absl::NotFoundError(
+                "model 'm' version 10 could not be loaded: no luck"));
+  EXPECT_EQ(store.Find("m", "3").status(),
+            absl::NotFoundError("model 'm' has no version '3', it has 1, 2, "
+                                "10"));
+  EXPECT_EQ(store.Find("n", "").status(),
+            absl::NotFoundError("there is no model 'n'"));
+}
+
+TEST(ModelStore, AFailedReloadKeepsTheVersionThatServes) {
+  telemetry::Metrics metrics;
+  ModelStore store(10, &metrics);
+  ASSERT_TRUE(store.BeginLoad("m", 1).ok());
+  const auto first = Loaded("m/1", metrics);
+  store.EndLoad("m", 1, first);
+  ASSERT_TRUE(store.BeginLoad("m", 1).ok());
+  EXPECT_EQ(store.Find("m", "1")->loaded, first);
+  store.EndLoad("m", 1, absl::InternalError("no luck"));
+  EXPECT_EQ(store.Find("m", "1")->loaded, first);
+}
+
+TEST(ModelStore, RefusesMoreModelsThanItsLimit) {
+  telemetry::Metrics metrics;
+  ModelStore store(1, &metrics);
+  ASSERT_TRUE(store.BeginLoad("m", 1).ok());
+  EXPECT_EQ(store.BeginLoad("m", 2).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST(ModelStore, ARemovedModelLeavesTheMetricsAndRunsOn) {
+  telemetry::Metrics metrics;
+  ModelStore store(10, &metrics);
+  ASSERT_TRUE(store.BeginLoad("m", 1).ok());
+  store.EndLoad("m", 1, Loaded("m/1", metrics));
+  const auto held = store.Find("m", "1")->loaded;
+  held->CountRequest(absl::StatusCode::kOk, 1000, 10);
+  EXPECT_THAT(MetricsText(metrics, [&] { return std::vector{held}; }),
+              HasSubstr("quern_requests_total{model=\"m/1\",code=\"OK\"} 1"));
+  ASSERT_TRUE(store.Remove("m", 1).ok());
+  held->CountRequest(absl::StatusCode::kOk, 1000, 10);
+  EXPECT_THAT(MetricsText(metrics,
+                          [] {
+                            return std::vector<
+                                std::shared_ptr<const LoadedModel>>{};
+                          }),
+              Not(HasSubstr("m/1")));
+}
+
+TEST(ModelStore, AReplacedModelHandsItsLabelOver) {
+  telemetry::Metrics metrics;
+  ModelStore store(10, &metrics);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(store.BeginLoad("m", 1).ok());
+    store.EndLoad("m", 1, Loaded("m/1", metrics));
+  }
+  store.Find("m", "1")->loaded->CountRequest(absl::StatusCode::kOk, 1, 1);
+  EXPECT_THAT(MetricsText(metrics, [] {
+                return std::vector<std::shared_ptr<const LoadedModel>>{};
+              }),
+              HasSubstr("quern_requests_total{model=\"m/1\",code=\"OK\"} 1"));
+}
+
+TEST(MetricsText, HasHistogramMeanVarianceAndCvOfEveryKernel) {
+  telemetry::Metrics metrics;
+  const auto loaded = Loaded("m/1", metrics);
+  const auto& model = loaded->model();
+  ASSERT_TRUE(model.Run({}, {}, {}, {}).ok());
+  ASSERT_TRUE(model.Run({}, {}, {}, {}).ok());
+  const std::string text =
+      MetricsText(metrics, [&] { return std::vector{loaded}; });
+  const std::string labels = "{model=\"m/1\",device=\"cpu\",kernel=\"echo\"";
+  for (const std::string& line :
+       {"quern_kernel_duration_seconds_count" + labels + "} 2",
+        "quern_kernel_duration_seconds_bucket" + labels + ",le=\"+Inf\"} 2",
+        "quern_kernel_duration_mean_seconds" + labels + "} 0.001",
+        "quern_kernel_duration_variance_seconds2" + labels + "} 0",
+        "quern_kernel_duration_cv" + labels + "} 0",
+        "quern_kernel_launches_total" + labels + "} 2"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+std::shared_ptr<const Content> GraphContent(int64_t size) {
+  auto content = std::make_shared<Content>();
+  content->graph = std::make_shared<const graph::Graph>();
+  content->size_bytes = size;
+  return content;
+}
+
+TEST(GraphStore, ForgetsTheLeastRecentlyUsedContentWhenItIsFull) {
+  telemetry::Metrics metrics;
+  FakeEngine engine;
+  GraphStore store(100, 10, &engine, &metrics);
+  for (const char* key : {"a", "b"}) {
+    ASSERT_TRUE(store.Reserve(40).ok());
+    store.Add(key, GraphContent(40));
+  }
+  ASSERT_TRUE(store.Find("a").ok());
+  ASSERT_TRUE(store.Reserve(40).ok());
+  EXPECT_TRUE(store.Find("a").ok());
+  EXPECT_EQ(store.Find("b").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(GraphStore, RefusesWhatCannotFitBesideWhatIsArriving) {
+  telemetry::Metrics metrics;
+  FakeEngine engine;
+  GraphStore store(100, 10, &engine, &metrics);
+  ASSERT_TRUE(store.Reserve(60).ok());
+  EXPECT_EQ(store.Reserve(60).code(), absl::StatusCode::kResourceExhausted);
+  store.Release(60);
+  EXPECT_TRUE(store.Reserve(60).ok());
+}
+
+TEST(GraphStore, LoadsAGraphOnceForEachSetOfOptions) {
+  telemetry::Metrics metrics;
+  FakeEngine engine;
+  GraphStore store(100, 10, &engine, &metrics);
+  ASSERT_TRUE(store.Reserve(1).ok());
+  store.Add("a", GraphContent(1));
+  const Progress ignore = [](absl::string_view, int, int) {};
+  base::CompileOptions options;
+  EXPECT_TRUE(store.FindOrLoad("a", options, ignore)->loaded_now);
+  EXPECT_FALSE(store.FindOrLoad("a", options, ignore)->loaded_now);
+  options.sizes = {{"n", 3}};
+  EXPECT_TRUE(store.FindOrLoad("a", options, ignore)->loaded_now);
+  EXPECT_EQ(engine.loads, 2);
+}
+
+TEST(GraphStore, AFailedLoadCanBeTriedAgain) {
+  telemetry::Metrics metrics;
+  FakeEngine engine;
+  GraphStore store(100, 10, &engine, &metrics);
+  ASSERT_TRUE(store.Reserve(1).ok());
+  store.Add("a", GraphContent(1));
+  const Progress ignore = [](absl::string_view, int, int) {};
+  base::CompileOptions options;
+  options.device = "broken";
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(store.FindOrLoad("a", options, ignore).status(),
+              absl::InternalError("the device is broken"));
+  }
+  EXPECT_EQ(engine.loads, 2);
+}
+
+TEST(GraphStore, KeepsNoMoreModelsLoadedThanItsLimit) {
+  telemetry::Metrics metrics;
+  FakeEngine engine;
+  GraphStore store(100, 2, &engine, &metrics);
+  const Progress ignore = [](absl::string_view, int, int) {};
+  for (const char* key : {"a", "b", "c"}) {
+    ASSERT_TRUE(store.Reserve(1).ok());
+    store.Add(key, GraphContent(1));
+    ASSERT_TRUE(store.FindOrLoad(key, {}, ignore).ok());
+  }
+  EXPECT_EQ(store.Loaded().size(), 2u);
+  EXPECT_EQ(store.FindLoaded("a", {}), nullptr);
+  EXPECT_NE(store.FindLoaded("c", {}), nullptr);
+}
+
+TEST(WorkQueue, RefusesMoreThanItsThreadsAndItsLimit) {
+  base::Mutex mutex;
+  mutex.Lock();
+  std::atomic<int> done = 0;
+  {
+    WorkQueue queue("requests", 1, 1);
+    const auto wait = [&] {
+      const base::MutexLock lock(&mutex);
+      ++done;
+    };
+    ASSERT_TRUE(queue.Add(wait).ok());
+    ASSERT_TRUE(queue.Add(wait).ok());
+    // The first may not have been taken up yet; it counts all the same.
+    const absl::Status status = queue.Add(wait);
+    EXPECT_EQ(status, absl::ResourceExhaustedError(
+                          "1 requests wait already, try again later"));
+    mutex.Unlock();
+  }
+  EXPECT_EQ(done, 2);
+}
+
+TEST(WorkQueue, RunsWhatItAcceptedAndRefusesTheRestAfterShutdown) {
+  std::atomic<int> done = 0;
+  WorkQueue queue("requests", 2, 100);
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(queue.Add([&] { ++done; }).ok());
+  }
+  queue.Shutdown();
+  EXPECT_EQ(done, 50);
+  EXPECT_EQ(queue.Add([&] { ++done; }).code(), absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace quern::server
