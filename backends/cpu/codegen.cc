@@ -443,10 +443,9 @@ class Renderer {
     const int lanes = i.lanes;
     // Lane j of half h holds element h * (lanes - 1) + j.
     const auto load = [&](int half) {
-      const std::string at =
-          half == 0 ? pointer
-                    : Let("getelementptr ", lane, ", ptr ", pointer, ", i64 ",
-                          lanes - 1);
+      const std::string at = half == 0 ? pointer
+                                       : Let("getelementptr ", lane, ", ptr ",
+                                             pointer, ", i64 ", lanes - 1);
       if (!masked) {
         return Let("load ", type, ", ptr ", at, ", align ", Align(i.dtype),
                    metadata);

@@ -43,6 +43,8 @@ namespace quern::kernel {
 //               a vector index (i32 or i64) it is a gather. A lane whose mask
 //               is false is not read and gives 0. No alignment beyond the
 //               element's is known.
+//               With imm 2, a scalar index and an even number of lanes, the
+//               lanes are every second element.
 //   kStore      {base, index, value[, mask]}: likewise; dtype and lanes are
 //               those of the value
 //   kRegister   {initial value};  kGet {kRegister};  kSet {kRegister, value}

@@ -189,6 +189,24 @@ TEST_P(Codegen, GathersZeroWhereTheMaskIsFalse) {
   EXPECT_THAT(out, ElementsAre(5, 6, 0, 0));
 }
 
+TEST_P(Codegen, LoadsEverySecondElement) {
+  KernelText k("param f32\nparam f32 written\n", 1);
+  const int in = k.Add("param #0");
+  const int out = k.Add("param #1");
+  const int one = k.Const(1);
+  const int limit = k.Add("splat.i64x8", k.Add("var #0"));
+  const int mask = k.Add("cmplt.boolx8", k.Add("lanes.i64x8"), limit);
+  k.Add("store.f32x8", out, k.Const(0), k.Add("load.f32x8 #2", in, one));
+  k.Add("store.f32x8", out, k.Const(8), k.Add("load.f32x8 #2", in, one, mask));
+  std::vector<float> x(16);
+  std::iota(x.begin(), x.end(), 0.0F);
+  std::vector<float> y(16, -1);
+  const absl::Status status = runner().Run(k.text(), {x.data(), y.data()}, {5});
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_THAT(y,
+              ElementsAre(1, 3, 5, 7, 9, 11, 13, 15, 1, 3, 5, 7, 9, 0, 0, 0));
+}
+
 TEST_P(Codegen, ReadsAndWritesNothingWhereAScalarMaskIsFalse) {
   KernelText k(kUnaryF32, 1);
   const int n = k.Add("var #0");
