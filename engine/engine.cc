@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "engine/base/status_macros.h"
+#include "engine/calibrate.h"
 #include "engine/compile.h"
 #include "engine/runtime/executor.h"
 
@@ -28,7 +29,7 @@ struct OpenDevice {
   std::string name;
   std::shared_ptr<const runtime::Backend> backend;
   std::shared_ptr<runtime::Device> device;
-  absl::Status status;
+  Peaks peaks;  // Zeros if not measured.
 };
 
 TensorSpec SpecOf(const PortPlan& port) {
@@ -142,7 +143,9 @@ class LoadedModel : public Model {
       const std::vector<int64_t> ones = LeastSizes();
       report.flops =
           static_cast<double>(plan.work.Evaluate(ones).value_or(0));
-      report.bytes = bytes_of_kernel(i, ones);
+      report.bytes = BytesOfKernel(i, ones);
+      report.roofline_seconds = devices_[plan.device].peaks.LeastSeconds(
+          report.flops, report.bytes);
       report.compile_ms = origins_[i].compile_ms;
       report.cache = origins_[i].cache;
       report.time = executor_->KernelTime(static_cast<int>(i));
@@ -245,7 +248,7 @@ class LoadedModel : public Model {
     return absl::OkStatus();
   }
 
-  double bytes_of_kernel(size_t kernel, const std::vector<int64_t>& vars) const {
+  double BytesOfKernel(size_t kernel, const std::vector<int64_t>& vars) const {
     const runtime::Executable& executable = executor_->executable();
     for (const auto* segments :
          {&executable.segments, &executable.load_segments}) {
@@ -306,6 +309,9 @@ class EngineImpl : public Engine {
       OpenDevice device;
       device.name = spec;
       QUERN_RETURN_IF_ERROR(Open(spec, device));
+      if (options_.calibrate && !device.device->target().interpreted) {
+        QUERN_ASSIGN_OR_RETURN(device.peaks, KeptPeaks(device));
+      }
       devices_.push_back(std::move(device));
     }
     return absl::OkStatus();
@@ -371,15 +377,35 @@ class EngineImpl : public Engine {
     for (const OpenDevice& device : devices_) {
       DeviceReport report;
       report.name = device.name;
-      report.status = device.status;
       report.target = device.device->target();
-      report.threads = device.device->threads();
+      report.threads = std::max(device.device->threads(), 1);
+      report.target.peak_flops = device.peaks.flops / report.threads;
+      if (!device.peaks.read.empty()) {
+        report.target.read_bandwidth =
+            device.peaks.read.back().per_second / report.threads;
+      }
       reports.push_back(std::move(report));
     }
     return reports;
   }
 
  private:
+  // What this device can do, measured now or when the cache was new.
+  absl::StatusOr<Peaks> KeptPeaks(const OpenDevice& device) {
+    const runtime::Codegen& codegen = device.backend->codegen();
+    const runtime::BlobKey key = {
+        absl::StrCat("calibration, ", device.device->threads(), " threads"),
+        codegen.Version(), device.device->target().ToString()};
+    QUERN_ASSIGN_OR_RETURN(
+        const CachedBlob kept,
+        cache_.GetOrCompute(key, [&]() -> absl::StatusOr<std::string> {
+          QUERN_ASSIGN_OR_RETURN(const Peaks peaks,
+                                 Calibrate(*device.device, codegen));
+          return peaks.ToText();
+        }));
+    return Peaks::FromText(*kept.blob);
+  }
+
   // "cpu" or "vulkan:1".
   absl::Status Open(const std::string& spec, OpenDevice& out) {
     const std::vector<std::string> parts = absl::StrSplit(spec, ':');

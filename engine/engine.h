@@ -44,6 +44,9 @@ struct EngineOptions {
   int contexts_per_model = 4;          // Requests of a model at the same time.
   int64_t max_graph_nodes = 1'000'000;
   int64_t max_arena_bytes = int64_t{8} << 30;  // Of one execution context.
+  // Measures the peaks of the devices when the engine is made (a tenth of a
+  // second, once for each cache directory), for rooflines.
+  bool calibrate = false;
 };
 
 // An input or output of a model as the outside sees it.
@@ -88,6 +91,7 @@ struct KernelReport {
   bool at_load = false;       // Runs once, when the model is loaded.
   double flops = 0;           // Estimated, one launch, with free sizes as 1.
   double bytes = 0;           // Read and written, likewise.
+  double roofline_seconds = 0;  // The least time of a launch; 0 if unknown.
   double compile_ms = 0;      // 0 if it came from a cache.
   std::string cache;          // "compiled", "memory" or "disk".
   telemetry::Distribution time;  // One sample a launch.

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/calibrate.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "engine/base/status_macros.h"
+#include "engine/kernel/linear.h"
+#include "engine/telemetry/distribution.h"
+
+namespace quern {
+namespace {
+
+using ir::DType;
+using ir::Op;
+using kernel::Instruction;
+using kernel::Program;
+
+// Independent sums: enough to hide the latency of a multiply-add on any CPU
+// with two units of latency four, and few enough to stay in registers.
+constexpr int kSums = 12;
+
+// Appends an instruction; its position.
+int Put(Program& program, Op op, DType dtype, int lanes,
+        std::vector<int32_t> srcs, int64_t imm = 0) {
+  Instruction at;
+  at.op = op;
+  at.dtype = dtype;
+  at.lanes = static_cast<uint16_t>(lanes);
+  at.imm = imm;
+  at.srcs = std::move(srcs);
+  program.code.push_back(std::move(at));
+  return static_cast<int>(program.code.size()) - 1;
+}
+
+int Float(Program& program, int lanes, double value) {
+  return Put(program, Op::kConst, DType::kF32, lanes, {},
+             std::bit_cast<int64_t>(value));
+}
+
+// Registers kSums vectors, runs `step` on each in a loop of `count` turns, and
+// stores their sum at the chunk's place in param 0.
+template <typename Step>
+void SumsInLoop(Program& program, int lanes, int first, int limit, int by,
+                Step step) {
+  const int zero = Float(program, lanes, 0);
+  std::vector<int> sums;
+  for (int i = 0; i < kSums; ++i) {
+    sums.push_back(
+        Put(program, Op::kRegister, DType::kF32, lanes, {zero}));
+  }
+  const int loop =
+      Put(program, Op::kLoop, DType::kI64, 1, {first, limit}, by);
+  for (int i = 0; i < kSums; ++i) {
+    const int old = Put(program, Op::kGet, DType::kF32, lanes, {sums[i]});
+    Put(program, Op::kSet, DType::kF32, lanes, {sums[i], step(i, loop, old)});
+  }
+  Put(program, Op::kEndLoop, DType::kI64, 1, {loop});
+  int total = -1;
+  for (int sum : sums) {
+    const int value = Put(program, Op::kGet, DType::kF32, lanes, {sum});
+    total = total < 0
+                ? value
+                : Put(program, Op::kAdd, DType::kF32, lanes, {total, value});
+  }
+  if (lanes > 1) {
+    total = Put(program, Op::kReduceLanes, DType::kF32, 1, {total},
+                static_cast<int64_t>(Op::kAdd));
+  }
+  const int out = Put(program, Op::kParam, DType::kF32, 1, {}, 0);
+  const int chunk = Put(program, Op::kGrid, DType::kI64, 1, {});
+  Put(program, Op::kStore, DType::kF32, 1, {out, chunk, total});
+}
+
+int LanesOf(const base::Target& target) {
+  return std::max(target.vector_bytes / 4, 1);
+}
+
+// Multiply-adds on registers: kSums * lanes in each of vars[0] turns.
+Program FlopsProgram(const base::Target& target) {
+  Program program;
+  program.name = "calibrate_flops";
+  program.params = {{DType::kF32, true}};
+  program.num_vars = 1;
+  const int lanes = LanesOf(target);
+  const int factor = Float(program, lanes, 0.5);
+  const int addend = Float(program, lanes, 1.0);
+  const int first = Put(program, Op::kConst, DType::kI64, 1, {}, 0);
+  const int turns = Put(program, Op::kVar, DType::kI64, 1, {}, 0);
+  SumsInLoop(program, lanes, first, turns, 1, [&](int, int, int old) {
+    if (target.fused_multiply_add) {
+      return Put(program, Op::kFma, DType::kF32, lanes, {old, factor, addend});
+    }
+    const int product =
+        Put(program, Op::kMul, DType::kF32, lanes, {old, factor});
+    return Put(program, Op::kAdd, DType::kF32, lanes, {product, addend});
+  });
+  return program;
+}
+
+// Each chunk adds up vars[0] elements of param 1, vars[1] times over.
+Program ReadProgram(const base::Target& target) {
+  Program program;
+  program.name = "calibrate_read";
+  program.params = {{DType::kF32, true}, {DType::kF32, false}};
+  program.num_vars = 2;
+  const int lanes = LanesOf(target);
+  const int chunk = Put(program, Op::kGrid, DType::kI64, 1, {});
+  const int count = Put(program, Op::kVar, DType::kI64, 1, {}, 0);
+  const int turns = Put(program, Op::kVar, DType::kI64, 1, {}, 1);
+  const int data = Put(program, Op::kParam, DType::kF32, 1, {}, 1);
+  const int zero = Put(program, Op::kConst, DType::kI64, 1, {}, 0);
+  const int first = Put(program, Op::kMul, DType::kI64, 1, {chunk, count});
+  const int limit = Put(program, Op::kAdd, DType::kI64, 1, {first, count});
+  const int again = Put(program, Op::kLoop, DType::kI64, 1, {zero, turns}, 1);
+  SumsInLoop(program, lanes, first, limit, kSums * lanes,
+             [&](int i, int loop, int old) {
+               const int offset = Put(program, Op::kConst, DType::kI64, 1, {},
+                                      int64_t{i} * lanes);
+               const int at =
+                   Put(program, Op::kAdd, DType::kI64, 1, {loop, offset});
+               const int value = Put(program, Op::kLoad, DType::kF32, lanes,
+                                     {data, at});
+               return Put(program, Op::kAdd, DType::kF32, lanes, {old, value});
+             });
+  Put(program, Op::kEndLoop, DType::kI64, 1, {again});
+  return program;
+}
+
+absl::StatusOr<std::unique_ptr<runtime::LoadedKernel>> Build(
+    runtime::Device& device, const runtime::Codegen& codegen,
+    const Program& program) {
+  QUERN_RETURN_IF_ERROR(kernel::Verify(program));
+  QUERN_ASSIGN_OR_RETURN(std::string text,
+                         codegen.Render(program, device.target()));
+  QUERN_ASSIGN_OR_RETURN(
+      const std::string blob,
+      codegen.Assemble({program.name, std::move(text)}, device.target()));
+  return device.Load(program.name, blob);
+}
+
+// Seconds of the fastest of several launches.
+absl::StatusOr<double> Fastest(runtime::Device& device,
+                               const runtime::LoadedKernel& kernel,
+                               const runtime::LaunchArgs& args) {
+  int64_t best = INT64_MAX;
+  for (int i = 0; i < 5; ++i) {
+    const int64_t start = telemetry::Clock::NowNs();
+    QUERN_RETURN_IF_ERROR(device.Launch(kernel, args));
+    best = std::min(best, telemetry::Clock::NowNs() - start);
+  }
+  return static_cast<double>(std::max<int64_t>(best, 1)) * 1e-9;
+}
+
+// To steps of 5 %, so that noise does not make two machines of one.
+double Rounded(double value) {
+  return value <= 0 ? 0
+                    : std::pow(1.05, std::round(std::log(value) /
+                                                std::log(1.05)));
+}
+
+}  // namespace
+
+double Peaks::LeastSeconds(double operations, double bytes) const {
+  double seconds = flops > 0 ? operations / flops : 0;
+  for (const Bandwidth& level : read) {
+    if (bytes > level.bytes && &level != &read.back()) continue;
+    seconds = std::max(seconds, bytes / level.per_second);
+    break;
+  }
+  return seconds;
+}
+
+std::string Peaks::ToText() const {
+  std::string text = absl::StrCat(flops);
+  for (const Bandwidth& level : read) {
+    absl::StrAppend(&text, " ", level.bytes, " ", level.per_second);
+  }
+  return text;
+}
+
+absl::StatusOr<Peaks> Peaks::FromText(const std::string& text) {
+  std::vector<double> numbers;
+  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
+    double number = 0;
+    if (!absl::SimpleAtod(word, &number) || !(number > 0)) {
+      return absl::DataLossError("a kept calibration is damaged");
+    }
+    numbers.push_back(number);
+  }
+  if (numbers.size() % 2 != 1) {
+    return absl::DataLossError("a kept calibration is damaged");
+  }
+  Peaks peaks;
+  peaks.flops = numbers[0];
+  for (size_t i = 1; i < numbers.size(); i += 2) {
+    peaks.read.push_back({numbers[i], numbers[i + 1]});
+  }
+  return peaks;
+}
+
+absl::StatusOr<Peaks> Calibrate(runtime::Device& device,
+                                const runtime::Codegen& codegen) {
+  const base::Target& target = device.target();
+  const int lanes = LanesOf(target);
+  const int threads = std::max(device.threads(), 1);
+  // Several chunks a thread, so that all of them have work to the end.
+  const int64_t chunks = int64_t{4} * threads;
+  Peaks peaks;
+
+  QUERN_ASSIGN_OR_RETURN(const auto flops,
+                         Build(device, codegen, FlopsProgram(target)));
+  QUERN_ASSIGN_OR_RETURN(const auto out, device.Allocate(chunks * 4));
+  const std::vector<int64_t> turns = {50'000};
+  void* const outputs[] = {out->host()};
+  runtime::LaunchArgs args;
+  args.buffers = outputs;
+  args.vars = turns;
+  args.grid = chunks;
+  QUERN_ASSIGN_OR_RETURN(double seconds, Fastest(device, *flops, args));
+  peaks.flops = Rounded(2.0 * kSums * lanes * turns[0] * chunks / seconds);
+
+  QUERN_ASSIGN_OR_RETURN(const auto read,
+                         Build(device, codegen, ReadProgram(target)));
+  const int64_t sets[] = {target.l2_bytes / 2 * threads, int64_t{8} << 20,
+                          int64_t{64} << 20};
+  for (const int64_t bytes : sets) {
+    if (!peaks.read.empty() && bytes <= peaks.read.back().bytes) continue;
+    QUERN_ASSIGN_OR_RETURN(const auto data, device.Allocate(bytes));
+    const int64_t unit = int64_t{kSums} * lanes;
+    const int64_t each = bytes / 4 / chunks / unit * unit;
+    if (each == 0) continue;
+    const int64_t again = std::max<int64_t>(1, (int64_t{32} << 20) / bytes);
+    const std::vector<int64_t> sizes = {each, again};
+    void* const buffers[] = {out->host(), data->host()};
+    args.buffers = buffers;
+    args.vars = sizes;
+    QUERN_ASSIGN_OR_RETURN(seconds, Fastest(device, *read, args));
+    peaks.read.push_back(
+        {static_cast<double>(bytes),
+         Rounded(static_cast<double>(each * 4 * chunks * again) / seconds)});
+  }
+  return peaks;
+}
+
+}  // namespace quern
