@@ -9,7 +9,8 @@ BuildFunction FindOp(absl::string_view domain, absl::string_view name,
   for (absl::Span<const OpRow> table :
        {ElementwiseOps(), ActivationOps(), ShapeOps(), IndexingOps(),
         GeneratorOps(), ReductionOps(), NormalizationOps(), ContractionOps(),
-        PoolingOps(), ResizeOps(), LossOps()}) {
+        PoolingOps(), ResizeOps(), LossOps(), AttentionOps(),
+        QuantizationOps()}) {
     for (const OpRow& row : table) {
       if (name == row.name && opset >= row.since && opset <= row.until) {
         return row.build;

@@ -38,6 +38,8 @@ inline constexpr int64_t kLatestOpset = 28;
 [[nodiscard]] absl::Span<const OpRow> PoolingOps();
 [[nodiscard]] absl::Span<const OpRow> ResizeOps();
 [[nodiscard]] absl::Span<const OpRow> LossOps();
+[[nodiscard]] absl::Span<const OpRow> AttentionOps();
+[[nodiscard]] absl::Span<const OpRow> QuantizationOps();
 
 // The function for an operator in version `opset` of `domain`; null if there
 // is none.
