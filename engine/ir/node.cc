@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/ir/eval.h"
 #include "engine/ir/symbolic.h"
 
 namespace quern::ir {
@@ -142,17 +143,13 @@ Id Arena::Int(int64_t value) { return IntConst(DType::kWeakInt, value); }
 
 Id Arena::IntConst(DType dtype, int64_t value) {
   if (IsFloat(dtype)) return FloatConst(dtype, static_cast<double>(value));
-  return Make(Op::kConst, dtype, {}, Attr{{value}, {}});
+  return Make(Op::kConst, dtype, {},
+              Attr{{Scalar::OfInt(dtype, value).bits}, {}});
 }
 
 Id Arena::FloatConst(DType dtype, double value) {
-  int64_t bits = 0;
-  if (IsFloat(dtype)) {
-    std::memcpy(&bits, &value, sizeof(bits));
-  } else {
-    bits = static_cast<int64_t>(value);
-  }
-  return Make(Op::kConst, dtype, {}, Attr{{bits}, {}});
+  return Make(Op::kConst, dtype, {},
+              Attr{{Scalar::OfFloat(dtype, value).bits}, {}});
 }
 
 bool Arena::IsInt(Id id, int64_t value) const {

@@ -101,7 +101,8 @@ class Arena {
 
   // Weak integer constants, the sizes of everything.
   Id Int(int64_t value);
-  // A constant of any dtype; `value` is converted as C++ does.
+  // A constant of any dtype; `value` is converted as kCast does: integers wrap,
+  // floats saturate, a float is not rounded.
   Id IntConst(DType dtype, int64_t value);
   Id FloatConst(DType dtype, double value);
 

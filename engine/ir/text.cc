@@ -18,6 +18,7 @@
 #include "absl/strings/str_split.h"
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
+#include "engine/ir/eval.h"
 
 namespace quern::ir {
 namespace {
@@ -92,6 +93,7 @@ std::string SymbolText(absl::string_view name) {
 }
 
 std::string ValueText(DType dtype, int64_t bits) {
+  if (dtype == DType::kU64) return absl::StrCat(static_cast<uint64_t>(bits));
   if (!IsFloat(dtype)) return absl::StrCat(bits);
   const double value = std::bit_cast<double>(bits);
   if (std::isnan(value)) {
@@ -447,11 +449,28 @@ class Parser {
     return value;
   }
 
+  absl::StatusOr<int64_t> Number(DType dtype) {
+    if (dtype != DType::kU64) return Integer();
+    const size_t begin = at_;
+    while (absl::ascii_isdigit(Peek())) ++at_;
+    uint64_t value = 0;
+    if (!absl::SimpleAtoi(line_.substr(begin, at_ - begin), &value)) {
+      at_ = begin;
+      return Expected("an unsigned integer of 64 bits");
+    }
+    return static_cast<int64_t>(value);
+  }
+
   // The bits of a constant.
   absl::StatusOr<int64_t> Value(DType dtype) {
-    if (!IsFloat(dtype)) return Integer();
     SkipSpace();
     const size_t begin = at_;
+    if (!IsFloat(dtype)) {
+      QUERN_ASSIGN_OR_RETURN(const int64_t value, Number(dtype));
+      if (Scalar::OfInt(dtype, value).bits == value) return value;
+      at_ = begin;
+      return Expected(absl::StrCat("a value of ", Name(dtype)));
+    }
     while (absl::ascii_isalnum(Peek()) || Peek() == '-' || Peek() == '+' ||
            Peek() == '.' || Peek() == ':') {
       ++at_;

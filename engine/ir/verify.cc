@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
+#include "engine/ir/eval.h"
 #include "engine/ir/symbolic.h"
 
 namespace quern::ir {
@@ -138,11 +139,25 @@ absl::Status CheckElementwise(const Place& at) {
   return absl::OkStatus();
 }
 
+// Attr::ints are values of the dtype.
+absl::Status CheckValues(const Place& at) {
+  const DType dtype = at.node().dtype;
+  if (IsFloat(dtype)) return absl::OkStatus();
+  for (int64_t bits : at.node().attr->ints) {
+    if (Scalar::OfInt(dtype, bits).bits != bits) {
+      return at.Broken(bits, " is no value of ", Name(dtype));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckConst(const Place& at) {
   QUERN_RETURN_IF_ERROR(at.Operands(0, 0));
   QUERN_RETURN_IF_ERROR(at.Attributes(1, 1));
-  if (at.node().shape == kScalarShape) return absl::OkStatus();
-  return at.Broken("a constant is a scalar");
+  if (at.node().shape != kScalarShape) {
+    return at.Broken("a constant is a scalar");
+  }
+  return CheckValues(at);
 }
 
 absl::Status CheckVar(const Place& at) {
@@ -267,8 +282,10 @@ class TensorLevel {
         QUERN_RETURN_IF_ERROR(at.Operands(0, 0));
         const Id elements = sizes_.ProductOf(at.dims());
         const auto count = static_cast<int64_t>(node.attr->ints.size());
-        if (sizes_.arena().IsInt(elements, count)) return absl::OkStatus();
-        return at.Broken(count, " elements do not fill the shape");
+        if (!sizes_.arena().IsInt(elements, count)) {
+          return at.Broken(count, " elements do not fill the shape");
+        }
+        return CheckValues(at);
       }
       case Op::kWeight:
       case Op::kInput:
@@ -603,7 +620,8 @@ class KernelLevel {
       case Op::kVar:
         return CheckVar(at);
       case Op::kConstArray:
-        return at.Operands(0, 0);
+        QUERN_RETURN_IF_ERROR(at.Operands(0, 0));
+        return CheckValues(at);
       case Op::kParam:
         QUERN_RETURN_IF_ERROR(at.Operands(0, 0));
         QUERN_RETURN_IF_ERROR(at.Attributes(1, 1));

@@ -366,7 +366,9 @@ absl::StatusOr<Band> Elementwise(Op op, DType operand, DType result,
   // Exact operands of exact operations: the scalar meaning decides.
   const bool exact = !ir::IsFloat(operand) &&
                      (op != Op::kCast || !ir::IsFloat(result));
-  if (points && (exact || op == Op::kBitcast)) {
+  // The sign of a zero is not known.
+  const bool sign_known = !ir::IsFloat(operand) || v[0].low != 0;
+  if (points && (exact || (op == Op::kBitcast && sign_known))) {
     std::vector<ir::Scalar> operands;
     for (int i = 0; i < arity; ++i) {
       operands.push_back({operand, BitsOf(operand, v[i])});

@@ -264,7 +264,8 @@ class Generator {
     const Id k = dims.back();
     if (!arena_.IsConst(k)) return kNoNode;
     const Id columns = arena_.Int(random_.Pick(1, 9));
-    const Id w = b.Weight(next_weight_++, b.DTypeOf(x), {columns, k});
+    const Id w =
+        b.Weight(next_weight_++, ir::Strong(b.DTypeOf(x)), {columns, k});
     dims.insert(dims.end() - 1, arena_.Int(1));
     const Id product = b.Mul(b.Reshape(x, dims), w);
     return b.Reduce(Op::kAdd, product, {-1});
