@@ -209,7 +209,7 @@ TEST_P(Transcendental, IsWithinItsBoundInF32) {
 }
 
 TEST_P(Transcendental, IsWithinItsBoundInF32WithoutFusedOperations) {
-  const Worst worst = WorstOfF32(GetParam(), false, exhaustive ? 1 : 2111);
+  const Worst worst = WorstOfF32(GetParam(), false, exhaustive ? 1 : 211);
   Report(GetParam(), "f32 not fused", worst);
   EXPECT_THAT(worst.error, Le(GetParam().f32_bound));
 }
