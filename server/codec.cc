@@ -243,24 +243,9 @@ double Share(double part, double whole) {
 }
 
 // The speed of a kernel's median launch as a part of the device's best.
-double Roofline(const KernelReport& kernel,
-                const std::vector<DeviceReport>& devices) {
+double Roofline(const KernelReport& kernel) {
   const double seconds = kernel.time.QuantileNs(0.5) * 1e-9;
-  for (const DeviceReport& device : devices) {
-    if (device.name != kernel.device || seconds <= 0) continue;
-    const double threads = std::max(device.threads, 1);
-    double least_seconds = 0;
-    if (device.target.peak_flops > 0) {
-      least_seconds = kernel.flops / (device.target.peak_flops * threads);
-    }
-    if (device.target.read_bandwidth > 0) {
-      least_seconds = std::max(
-          least_seconds,
-          kernel.bytes / (device.target.read_bandwidth * threads));
-    }
-    return std::min(1.0, least_seconds / seconds);
-  }
-  return 0;
+  return seconds > 0 ? kernel.roofline_seconds / seconds : 0;
 }
 
 v1::Latency LatencyOf(const telemetry::Distribution& time, double unit_ns) {
@@ -543,8 +528,7 @@ v1::Device ToProto(const DeviceReport& report) {
 }
 
 std::vector<v1::KernelStatistics> ToProto(
-    const std::vector<KernelReport>& kernels,
-    const std::vector<DeviceReport>& devices) {
+    const std::vector<KernelReport>& kernels) {
   // What runs once, at load, is no part of a run's time.
   const auto run_ns = [](const KernelReport& kernel) {
     return kernel.at_load ? 0 : kernel.time.mean_ns() * kernel.launches;
@@ -563,7 +547,7 @@ std::vector<v1::KernelStatistics> ToProto(
     *proto.mutable_time_us() = LatencyOf(kernel.time, 1e3);
     proto.set_variance_us2(kernel.time.variance_ns2() * 1e-6);
     proto.set_share(Share(run_ns(kernel), total_ns));
-    proto.set_roofline(Roofline(kernel, devices));
+    proto.set_roofline(Roofline(kernel));
     proto.set_flops(kernel.flops);
     proto.set_bytes(kernel.bytes);
     proto.set_compile_ms(kernel.compile_ms);

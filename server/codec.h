@@ -83,8 +83,7 @@ struct GraphSize {
 // The kernels, those that take the most time first, with their shares of the
 // time of a run and their places under the roofline of their device.
 [[nodiscard]] std::vector<v1::KernelStatistics> ToProto(
-    const std::vector<KernelReport>& kernels,
-    const std::vector<DeviceReport>& devices);
+    const std::vector<KernelReport>& kernels);
 
 // What is to be said about measured durations, in the unit of `values`.
 [[nodiscard]] v1::Latency LatencyOf(std::vector<double> values);

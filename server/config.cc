@@ -149,14 +149,16 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
   Config& c = parsed.config;
   c.cache_dir = DefaultCacheDir();
   c.compile_workers = DefaultCompileWorkers();
-  std::string http_address;
   CLI::App app("quernd serves compiled graphs", "quernd");
+  // As elsewhere on command lines, the last one of two counts.
+  app.option_defaults()->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", absl::StrCat("quernd ", kVersion));
   app.set_config("--config", "", "file with lines \"flag=value\"");
   app.allow_config_extras(CLI::config_extras_mode::error);
   AddFlags(app, c);
-  app.add_option("--http-address", http_address,
-                 "not served by this version");
+  app.add_option("--http-address", c.http_address,
+                 "accepted and not served by this version");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -171,10 +173,7 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
     return parsed;
   }
   absl::Status status;
-  if (!http_address.empty() && http_address != "none") {
-    status = absl::UnimplementedError(
-        "--http-address: HTTP is not served by this version, use gRPC");
-  } else if (auto bad = CheckAddress(c.grpc_address, true); !bad.ok()) {
+  if (auto bad = CheckAddress(c.grpc_address, true); !bad.ok()) {
     status = absl::InvalidArgumentError(
         absl::StrCat("--grpc-address: ", bad.message()));
   } else if (c.metrics_address != "none") {

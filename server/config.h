@@ -17,8 +17,9 @@ struct Config {
   // Where to listen: HOST:PORT or unix:PATH; port 0 picks a free one.
   std::string grpc_address = "127.0.0.1:8001";
   std::string metrics_address = "127.0.0.1:8002";  // "none": not served.
-  std::string model_repository;                    // Empty: none.
-  std::string cache_dir;                           // Empty: no disk cache.
+  std::string http_address;  // Asked for; this version does not serve HTTP.
+  std::string model_repository;  // Empty: none.
+  std::string cache_dir;         // Empty: no disk cache.
   std::vector<std::string> devices = {"auto"};
 
   // How much at a time.

@@ -394,7 +394,7 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
   report.set_runs(request.runs());
   *report.mutable_engine_ms() = LatencyOf(std::move(milliseconds));
   for (v1::KernelStatistics& kernel :
-       ToProto(model->Kernels(), parts_.engine->Devices())) {
+       ToProto(model->Kernels())) {
     *report.add_kernels() = std::move(kernel);
   }
   for (const Note& note : model->notes()) *report.add_notes() = ToProto(note);
@@ -421,12 +421,11 @@ grpc::ServerUnaryReactor* GraphService::ListKernels(
       models.push_back(std::move(model));
     }
   }
-  const std::vector<DeviceReport> devices = parts_.engine->Devices();
   for (const auto& model : models) {
     v1::LoadedKernels* loaded = response->add_loaded();
     loaded->set_label(model->label());
     for (v1::KernelStatistics& kernel :
-         ToProto(model->model().Kernels(), devices)) {
+         ToProto(model->model().Kernels())) {
       *loaded->add_kernels() = std::move(kernel);
     }
   }

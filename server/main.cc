@@ -112,6 +112,9 @@ void WaitForSignal(const sigset_t& signals) {
 }
 
 absl::Status Serve(const Config& config, const sigset_t& signals) {
+  if (!config.http_address.empty() && config.http_address != "none") {
+    spdlog::warn("--http-address: HTTP is not served by this version");
+  }
   telemetry::Metrics metrics;
   std::vector<std::unique_ptr<runtime::Backend>> backends = MakeAllBackends();
   QUERN_ASSIGN_OR_RETURN(std::unique_ptr<runtime::Assembler> assembler,
@@ -124,6 +127,7 @@ absl::Status Serve(const Config& config, const sigset_t& signals) {
   options.contexts_per_model = config.contexts;
   options.max_graph_nodes = config.max_graph_nodes;
   options.max_arena_bytes = config.max_arena_bytes;
+  options.calibrate = true;
   QUERN_ASSIGN_OR_RETURN(
       const std::unique_ptr<Engine> engine,
       Engine::Create(options, std::move(backends), std::move(assembler),
