@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Cuts a graph into kernels with the passes of the compiler and runs these on
+// the interpreter, under whatever schedule a test gives to their bodies.
+//
+// Buffers end at a page that cannot be touched, so a kernel that reads or
+// writes behind one dies on the spot; what it writes before one is noticed.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "backends/ref/oracle.h"
+#include "engine/base/target.h"
+#include "engine/graph/graph.h"
+#include "engine/ir/node.h"
+#include "engine/schedule/fuse.h"
+#include "engine/schedule/schedule.h"
+
+namespace quern::support {
+
+// A graph cut into kernels, with the arena that it lives in.
+struct CutGraph {
+  std::unique_ptr<ir::Arena> arena;
+  std::vector<ir::Id> input_dims;  // Of all inputs, one after the other.
+  schedule::Schedule schedule;
+};
+
+// `graph` after simplify, fuse and rangeify, each of them verified.
+[[nodiscard]] absl::StatusOr<CutGraph> Cut(
+    const graph::Graph& graph, const schedule::FuseOptions& options = {});
+
+// The scheduled form of a body.
+using BodyScheduler = std::function<ir::Id(ir::Arena& arena, ir::Id body)>;
+
+// The outputs of `graph`, which `cut` was cut from, for `inputs`: every kernel
+// with the schedule of `scheduler`, bound and decomposed for `target`, each
+// level verified, and interpreted.
+[[nodiscard]] absl::StatusOr<std::vector<ref::Tensor>> RunCut(
+    CutGraph& cut, const graph::Graph& graph,
+    absl::Span<const ref::Tensor> inputs, const base::Target& target,
+    const BodyScheduler& scheduler);
+
+}  // namespace quern::support
