@@ -212,6 +212,9 @@ bool Connection::Alive() {
 }
 
 Connection::~Connection() {
+  // An open channel would make the server wait for it.
+  graphs_.reset();
+  v2_.reset();
   // The end of its input tells the server to end.
   if (stdin_fd_ >= 0) close(stdin_fd_);
   const auto deadline = std::chrono::steady_clock::now() + kTimeToEnd;

@@ -247,12 +247,17 @@ TEST(Codec, LatencyIsThatOfTheSample) {
 }
 
 TEST(Codec, SharesOfKernelsSumToOneAndLeaveOutTheLoad) {
-  KernelReport first{.name = "a", .launches = 2};
-  first.time.Record(1000);
-  KernelReport second{.name = "b", .launches = 1};
-  second.time.Record(6000);
-  KernelReport load{.name = "c", .launches = 1, .at_load = true};
-  load.time.Record(1'000'000);
+  const auto kernel = [](const char* name, int launches, int64_t ns) {
+    KernelReport report;
+    report.name = name;
+    report.launches = launches;
+    report.time.Record(ns);
+    return report;
+  };
+  const KernelReport first = kernel("a", 2, 1000);
+  const KernelReport second = kernel("b", 1, 6000);
+  KernelReport load = kernel("c", 1, 1'000'000);
+  load.at_load = true;
   const auto kernels = ToProto({first, second, load}, {});
   ASSERT_EQ(kernels.size(), 3u);
   EXPECT_EQ(kernels[0].name(), "b");

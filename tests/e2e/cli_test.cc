@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The command-line client, with a server of its own and with one that runs.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "proto/onnx/onnx.pb.h"
+#include "tests/e2e/fixtures.h"
+
+namespace quern::e2e {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+std::string TensorFile(const std::string& name, std::vector<int64_t> dims,
+                       const std::vector<float>& values) {
+  onnx::TensorProto tensor;
+  tensor.set_name(name);
+  tensor.set_data_type(onnx::TensorProto::FLOAT);
+  for (int64_t dim : dims) tensor.add_dims(dim);
+  tensor.set_raw_data(RawFloats(values));
+  return tensor.SerializeAsString();
+}
+
+// A test of y = x w with w [2, 3]: as it should be, or with a wrong value.
+void WriteProductTest(const std::string& folder, float error) {
+  WriteFile(folder + "/model.onnx", MatMulFile(2, 3));
+  for (int set = 0; set < 2; ++set) {
+    const std::string data = absl::StrCat(folder, "/test_data_set_", set);
+    WriteFile(data + "/input_0.pb", TensorFile("x", {1, 2}, {1, 0}));
+    // The second row of the second set shows that all sets are looked at.
+    std::vector<float> y = {WeightAt(0, 0), WeightAt(0, 1), WeightAt(0, 2)};
+    if (set == 1) y[2] += error;
+    WriteFile(data + "/output_0.pb", TensorFile("y", {1, 3}, y));
+  }
+}
+
+void WriteUnsupportedTest(const std::string& folder) {
+  onnx::ModelProto model;
+  model.ParseFromString(MatMulFile(2, 3));
+  model.mutable_graph()->mutable_node(0)->set_op_type("Frobnicate");
+  WriteFile(folder + "/model.onnx", model.SerializeAsString());
+  WriteFile(folder + "/test_data_set_0/input_0.pb",
+            TensorFile("x", {1, 2}, {1, 0}));
+  WriteFile(folder + "/test_data_set_0/output_0.pb",
+            TensorFile("y", {1, 3}, {0, 0, 0}));
+}
+
+class Cli : public ::testing::Test {
+ protected:
+  Cli() {
+    setenv("XDG_CACHE_HOME", (folder_.path() + "/cache").c_str(), 1);
+    setenv("TMPDIR", folder_.path().c_str(), 1);
+    unsetenv("QUERN_SERVER");
+  }
+  Finished Quern(std::vector<std::string> words) {
+    words.insert(words.begin(), Program("quern"));
+    return RunProgram(words);
+  }
+  [[nodiscard]] std::string Path(const std::string& name) const {
+    return absl::StrCat(folder_.path(), "/", name);
+  }
+
+  Folder folder_;
+};
+
+TEST_F(Cli, CheckTellsPassedFailedAndUnsupportedApart) {
+  WriteProductTest(Path("t/a_good"), 0);
+  WriteProductTest(Path("t/b_bad"), 0.5);
+  WriteUnsupportedTest(Path("t/deep/c_unsupported"));
+  const Finished finished = Quern({"check", Path("t")});
+  EXPECT_EQ(finished.exit_code, 1) << finished.err;
+  EXPECT_THAT(finished.out, HasSubstr(absl::StrCat("PASS ", Path("t/a_good"),
+                                                   "\n")));
+  EXPECT_THAT(finished.out,
+              HasSubstr(absl::StrCat(
+                  "FAIL ", Path("t/b_bad"),
+                  ": test_data_set_1: output 'y' differs at [0,2]: got ")));
+  EXPECT_THAT(finished.out,
+              HasSubstr(absl::StrCat("UNSUPPORTED ",
+                                     Path("t/deep/c_unsupported"), ": ")));
+  EXPECT_THAT(finished.out, HasSubstr("Frobnicate"));
+  EXPECT_THAT(finished.out, EndsWith("1 passed, 1 failed, 1 skipped\n"));
+}
+
+TEST_F(Cli, CheckEndsWithZeroWhenNothingFailed) {
+  WriteProductTest(Path("t/good"), 0);
+  WriteUnsupportedTest(Path("t/unsupported"));
+  const Finished finished = Quern({"check", Path("t/good"),
+                                   Path("t/unsupported")});
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_THAT(finished.out, EndsWith("1 passed, 0 failed, 1 skipped\n"));
+}
+
+TEST_F(Cli, CheckTakesTolerancesAndDevices) {
+  WriteProductTest(Path("t"), 0.5);
+  EXPECT_EQ(Quern({"check", Path("t"), "--atol", "0.6"}).exit_code, 0);
+  WriteProductTest(Path("u"), 0);
+  EXPECT_EQ(Quern({"check", Path("u"), "--device", "ref"}).exit_code, 0);
+}
+
+TEST_F(Cli, ChecksRunBesideEachOther) {
+  WriteProductTest(Path("t"), 0);
+  std::vector<std::thread> threads;
+  std::atomic<int> passed = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back(
+        [&] { passed += Quern({"check", Path("t")}).exit_code == 0; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(passed, 4);
+}
+
+TEST_F(Cli, AServerOfACommandLeavesNothingBehind) {
+  WriteProductTest(Path("t"), 0);
+  ASSERT_EQ(Quern({"check", Path("t")}).exit_code, 0);
+  for (const auto& entry :
+       std::filesystem::directory_iterator(folder_.path())) {
+    EXPECT_THAT(entry.path().filename().string(),
+                ::testing::Not(StartsWith("quern-")));
+  }
+}
+
+TEST_F(Cli, RunTakesTheTestDataBesideTheModelAndWritesOutputs) {
+  WriteProductTest(Path("t"), 0);
+  const Finished finished = Quern({"run", Path("t/model.onnx"), "--json",
+                                   "--output", Path("out")});
+  ASSERT_EQ(finished.exit_code, 0) << finished.err;
+  const auto json = nlohmann::json::parse(finished.out);
+  EXPECT_EQ(json["inputs"], Path("t/test_data_set_0"));
+  EXPECT_EQ(json["outputs"][0]["dims"], nlohmann::json({1, 3}));
+  EXPECT_FLOAT_EQ(json["outputs"][0]["values"][1], WeightAt(0, 1));
+  EXPECT_TRUE(std::filesystem::exists(Path("out/output_0.pb")));
+}
+
+TEST_F(Cli, RandomInputsAreTheSameEachTimeAndSayTheirSeed) {
+  WriteFile(Path("model.onnx"), PerceptronFile());
+  const std::vector<std::string> words = {"run",   Path("model.onnx"),
+                                          "--json", "--dim",
+                                          "batch=4", "--seed",
+                                          "9"};
+  const Finished first = Quern(words);
+  const Finished second = Quern(words);
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  const auto a = nlohmann::json::parse(first.out);
+  const auto b = nlohmann::json::parse(second.out);
+  EXPECT_EQ(a["inputs"], "random, seed 9");
+  EXPECT_EQ(a["outputs"][0]["dims"], nlohmann::json({4, 10}));
+  EXPECT_EQ(a["outputs"], b["outputs"]);
+}
+
+TEST_F(Cli, BenchPrintsOneObjectForPrograms) {
+  WriteFile(Path("model.onnx"), PerceptronFile());
+  const Finished finished = Quern({"bench", Path("model.onnx"), "--runs", "10",
+                                   "--warmup", "1", "--threads", "1",
+                                   "--json"});
+  ASSERT_EQ(finished.exit_code, 0) << finished.err;
+  const auto json = nlohmann::json::parse(finished.out);
+  std::vector<std::string> keys;
+  for (const auto& [key, value] :
+       nlohmann::ordered_json::parse(finished.out).items()) {
+    keys.push_back(key);
+  }
+  EXPECT_THAT(keys, ::testing::ElementsAre("model", "device", "threads", "runs",
+                                           "engine_ms", "request_ms",
+                                           "compile_ms", "kernels", "notes"));
+  EXPECT_EQ(json["device"], "cpu");
+  EXPECT_EQ(json["threads"], 1);
+  EXPECT_EQ(json["runs"], 10);
+  for (const char* times : {"engine_ms", "request_ms"}) {
+    for (const char* key :
+         {"median", "mean", "stdev", "cv", "min", "p90", "p99"}) {
+      EXPECT_TRUE(json[times][key].is_number()) << times << " " << key;
+    }
+    EXPECT_LE(json[times]["min"], json[times]["p99"]);
+  }
+  EXPECT_GT(json["compile_ms"]["cold"], 0);
+  EXPECT_GT(json["compile_ms"]["cached"], 0);
+  ASSERT_FALSE(json["kernels"].empty());
+  for (const char* key : {"name", "launches", "median_us", "mean_us",
+                          "stdev_us", "cv", "share", "roofline"}) {
+    EXPECT_TRUE(json["kernels"][0].contains(key)) << key;
+  }
+}
+
+TEST_F(Cli, CommandsTalkToAServerThatRuns) {
+  WriteFile(Path("models/mlp/1/model.onnx"), PerceptronFile());
+  Daemon daemon({"--model-repository", Path("models")});
+  const std::vector<std::string> server = {"--server", daemon.address()};
+  const auto with = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), server.begin(), server.end());
+    return Quern(words);
+  };
+  EXPECT_THAT(with({"models"}).out, HasSubstr("READY"));
+  EXPECT_THAT(with({"devices"}).out, HasSubstr("cpu"));
+  const Finished run = with({"run", "mlp", "--inputs", "random"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("f32[1,10]"));
+  EXPECT_THAT(with({"kernels", "mlp"}).out, HasSubstr("mlp/1"));
+  EXPECT_THAT(with({"explain", "mlp", "--stage", "source"}).out,
+              HasSubstr("define void @"));
+  const Finished bench =
+      with({"bench", "mlp", "--runs", "5", "--inputs", "random"});
+  EXPECT_EQ(bench.exit_code, 0) << bench.err;
+  EXPECT_THAT(bench.out, HasSubstr("request"));
+  const Finished unknown = with({"run", "nope"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("there is no model 'nope'"));
+}
+
+TEST_F(Cli, WhatIsWrongIsSaidOnTheStandardError) {
+  struct Case {
+    std::vector<std::string> words;
+    int exit_code;
+    const char* message;
+  };
+  const Case cases[] = {
+      {{"run", "/nonexistent.onnx"}, 1, "there is no file /nonexistent.onnx"},
+      {{"check", "/nonexistent"}, 1, "there is no model.onnx in or below"},
+      {{"run", "x.onnx", "--dim", "n"}, 2, "--dim: expected NAME=N, got n"},
+      {{"frobnicate"}, 2, "frobnicate"},
+      {{}, 2, "subcommand"},
+      {{"--server", "127.0.0.1:1", "devices"}, 1, "UNAVAILABLE"},
+  };
+  for (const Case& c : cases) {
+    const Finished finished = Quern(c.words);
+    EXPECT_EQ(finished.exit_code, c.exit_code) << c.message;
+    EXPECT_THAT(finished.err, HasSubstr(c.message));
+  }
+}
+
+}  // namespace
+}  // namespace quern::e2e

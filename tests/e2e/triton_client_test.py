@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speaks to a quernd that serves the generated perceptron as 'mlp'.
+
+usage: triton_client_test.py HOST:PORT
+"""
+import sys
+import unittest
+
+import numpy as np
+import tritonclient.grpc as triton
+
+ADDRESS = sys.argv.pop()
+
+
+def features(batch):
+    values = np.arange(batch * 64, dtype=np.float32) * 7 % 19 / 19 - 0.5
+    return values.reshape(batch, 64).astype(np.float32)
+
+
+def input_of(array, name="features", datatype="FP32"):
+    tensor = triton.InferInput(name, list(array.shape), datatype)
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+class TritonClientTest(unittest.TestCase):
+    def setUp(self):
+        self.client = triton.InferenceServerClient(ADDRESS)
+
+    def tearDown(self):
+        self.client.close()
+
+    def test_server_and_model_are_live_and_ready(self):
+        self.assertTrue(self.client.is_server_live())
+        self.assertTrue(self.client.is_server_ready())
+        self.assertTrue(self.client.is_model_ready("mlp"))
+        self.assertTrue(self.client.is_model_ready("mlp", "1"))
+
+    def test_metadata_describes_the_model(self):
+        metadata = self.client.get_model_metadata("mlp")
+        self.assertEqual(metadata.inputs[0].name, "features")
+        self.assertEqual(list(metadata.inputs[0].shape), [-1, 64])
+        self.assertEqual(self.client.get_server_metadata().name, "quern")
+
+    def test_an_answer_becomes_an_array(self):
+        result = self.client.infer(
+            "mlp", [input_of(features(3))], request_id="seven")
+        self.assertEqual(result.get_response().id, "seven")
+        probabilities = result.as_numpy("probabilities")
+        self.assertEqual(probabilities.shape, (3, 10))
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+    def test_rows_do_not_depend_on_the_batch(self):
+        all_rows = self.client.infer(
+            "mlp", [input_of(features(4))]).as_numpy("probabilities")
+        first_row = self.client.infer(
+            "mlp", [input_of(features(4)[:1])]).as_numpy("probabilities")
+        np.testing.assert_allclose(all_rows[:1], first_row, rtol=1e-5)
+
+    def test_an_output_can_be_asked_for_by_name(self):
+        result = self.client.infer(
+            "mlp", [input_of(features(1))],
+            outputs=[triton.InferRequestedOutput("probabilities")])
+        self.assertEqual(result.as_numpy("probabilities").shape, (1, 10))
+
+    def test_calls_in_the_background_are_answered(self):
+        calls = [
+            self.client.async_infer("mlp", [input_of(features(b))])
+            for b in range(1, 9)
+        ]
+        for batch, call in enumerate(calls, 1):
+            result = call.get_result()
+            self.assertEqual(
+                result.as_numpy("probabilities").shape, (batch, 10))
+
+    def test_an_unknown_model_is_an_error_with_its_name(self):
+        with self.assertRaisesRegex(Exception, "there is no model 'nope'"):
+            self.client.infer("nope", [input_of(features(1))])
+
+    def test_a_wrong_type_is_an_error_that_says_so(self):
+        with self.assertRaisesRegex(Exception, "expected datatype FP32"):
+            self.client.infer(
+                "mlp",
+                [input_of(features(1).astype(np.float64), datatype="FP64")])
+
+    def test_what_is_not_there_is_unimplemented(self):
+        with self.assertRaisesRegex(Exception, "not supported by this"):
+            self.client.get_inference_statistics("mlp")
+
+    def test_the_index_lists_the_model(self):
+        index = self.client.get_model_repository_index()
+        self.assertEqual([m.name for m in index.models], ["mlp"])
+        self.assertEqual(index.models[0].state, "READY")
+
+
+if __name__ == "__main__":
+    unittest.main()
