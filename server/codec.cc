@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 
@@ -74,9 +75,9 @@ absl::Status CheckBools(ir::DType dtype, const void* data, size_t size) {
   const auto* bytes = static_cast<const unsigned char*>(data);
   for (size_t i = 0; i < size; ++i) {
     if (bytes[i] > 1) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "element ", i, " of a BOOL is the byte ", int{bytes[i]},
-          ", expected 0 or 1"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("element ", i, " of a BOOL is the byte ", int{bytes[i]},
+                       ", expected 0 or 1"));
     }
   }
   return absl::OkStatus();
@@ -88,8 +89,10 @@ absl::StatusOr<TensorView> ViewOf(ir::DType dtype, std::vector<int64_t> dims,
   QUERN_ASSIGN_OR_RETURN(const int64_t bytes, TensorBytes(dtype, dims));
   if (static_cast<uint64_t>(bytes) != size) {
     return absl::InvalidArgumentError(
-        absl::StrCat("expected ", bytes, " bytes for its shape and datatype, "
-                     "got ", size));
+        absl::StrCat("expected ", bytes,
+                     " bytes for its shape and datatype, "
+                     "got ",
+                     size));
   }
   QUERN_RETURN_IF_ERROR(CheckBools(dtype, data, size));
   return TensorView{dtype, std::move(dims), data, size};
@@ -105,8 +108,8 @@ absl::Status CheckType(ir::DType got, const TensorSpec& spec) {
 absl::Status MarkGiven(std::vector<bool>& given, int index,
                        const std::vector<TensorSpec>& specs) {
   if (given[index]) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "input ", Quoted(specs[index].name), " is given twice"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("input ", Quoted(specs[index].name), " is given twice"));
   }
   given[index] = true;
   return absl::OkStatus();
@@ -151,9 +154,9 @@ absl::StatusOr<TensorView> ViewOfField(const inference::InferTensorContents& c,
   QUERN_ASSIGN_OR_RETURN(const int64_t bytes, TensorBytes(dtype, dims));
   const int64_t elements = bytes / ir::ByteSize(dtype);
   if (elements != field.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "expected ", elements, " elements in ", field_name, ", got ",
-        field.size()));
+    return absl::InvalidArgumentError(absl::StrCat("expected ", elements,
+                                                   " elements in ", field_name,
+                                                   ", got ", field.size()));
   }
   return TensorView{dtype, std::move(dims), field.data(),
                     static_cast<size_t>(bytes)};
@@ -186,11 +189,9 @@ absl::StatusOr<TensorView> NarrowedField(
     std::vector<int64_t> dims, const Field& field, const char* field_name,
     Inputs& inputs) {
   using Wide = std::remove_cvref_t<decltype(field.Get(0))>;
-  QUERN_ASSIGN_OR_RETURN(
-      TensorView view,
-      ViewOfField(c, dtype, std::move(dims), field, field_name));
-  QUERN_RETURN_IF_ERROR(
-      (Convert<Narrow, Wide>(view, field.size(), inputs)));
+  QUERN_ASSIGN_OR_RETURN(TensorView view, ViewOfField(c, dtype, std::move(dims),
+                                                      field, field_name));
+  QUERN_RETURN_IF_ERROR((Convert<Narrow, Wide>(view, field.size(), inputs)));
   return view;
 }
 
@@ -207,8 +208,8 @@ absl::StatusOr<TensorView> DecodeContents(
       return NarrowedField<int8_t>(c, dtype, std::move(dims), c.int_contents(),
                                    ints, inputs);
     case ir::DType::kI16:
-      return NarrowedField<int16_t>(c, dtype, std::move(dims),
-                                    c.int_contents(), ints, inputs);
+      return NarrowedField<int16_t>(c, dtype, std::move(dims), c.int_contents(),
+                                    ints, inputs);
     case ir::DType::kI32:
       return ViewOfField(c, dtype, std::move(dims), c.int_contents(), ints);
     case ir::DType::kI64:
@@ -238,9 +239,7 @@ absl::StatusOr<TensorView> DecodeContents(
   }
 }
 
-double Share(double part, double whole) {
-  return whole > 0 ? part / whole : 0;
-}
+double Share(double part, double whole) { return whole > 0 ? part / whole : 0; }
 
 // The speed of a kernel's median launch as a part of the device's best.
 double Roofline(const KernelReport& kernel) {
@@ -308,7 +307,8 @@ absl::StatusOr<int64_t> TensorBytes(ir::DType dtype,
     }
     empty |= dim == 0;
     // A zero anywhere makes the product 0, but not the others valid.
-    overflow |= __builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes);
+    overflow |=
+        __builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes);
   }
   if (overflow) {
     return absl::InvalidArgumentError(
@@ -321,10 +321,10 @@ absl::StatusOr<Inputs> DecodeInputs(const inference::ModelInferRequest& request,
                                     const std::vector<TensorSpec>& specs) {
   const bool raw = request.raw_input_contents_size() > 0;
   if (raw && request.raw_input_contents_size() != request.inputs_size()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "expected one entry of raw_input_contents for each of ",
-        request.inputs_size(), " inputs, got ",
-        request.raw_input_contents_size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected one entry of raw_input_contents for each of ",
+                     request.inputs_size(), " inputs, got ",
+                     request.raw_input_contents_size()));
   }
   Inputs inputs;
   inputs.views.resize(specs.size());
@@ -424,8 +424,7 @@ absl::Status CheckParameters(const inference::ModelInferRequest& request) {
         absl::StrCat("the parameter '", name, "' of ", what,
                      " is not supported by this version"));
   };
-  for (const char* name :
-       {"sequence_id", "sequence_start", "sequence_end"}) {
+  for (const char* name : {"sequence_id", "sequence_start", "sequence_end"}) {
     const auto it = request.parameters().find(name);
     if (it == request.parameters().end()) continue;
     const inference::InferParameter& value = it->second;
@@ -454,8 +453,8 @@ std::vector<TensorSpec> SpecsOf(const graph::Graph& graph,
                                 const std::vector<graph::Port>& ports) {
   std::vector<TensorSpec> specs;
   for (const graph::Port& port : ports) {
-    TensorSpec spec{.name = port.name, .dtype = port.dtype, .dims = {},
-                    .dim_text = {}};
+    TensorSpec spec{
+        .name = port.name, .dtype = port.dtype, .dims = {}, .dim_text = {}};
     for (ir::Id dim : port.dims) {
       const bool known = graph.arena->IsConst(dim);
       spec.dims.push_back(known ? graph.arena->IntValue(dim) : -1);
@@ -554,10 +553,9 @@ std::vector<v1::KernelStatistics> ToProto(
     proto.set_cache(kernel.cache);
     all.push_back(std::move(proto));
   }
-  std::stable_sort(all.begin(), all.end(),
-                   [](const auto& a, const auto& b) {
-                     return a.share() > b.share();
-                   });
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+    return a.share() > b.share();
+  });
   return all;
 }
 

@@ -16,9 +16,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "google/protobuf/repeated_ptr_field.h"
+
 #include "engine/engine.h"
 #include "engine/graph/graph.h"
-#include "google/protobuf/repeated_ptr_field.h"
 #include "proto/inference/grpc_service.pb.h"
 #include "proto/quern/v1/graph_service.pb.h"
 #include "proto/quern/v1/tensor.pb.h"

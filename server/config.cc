@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/config.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <thread>
@@ -9,6 +8,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include <CLI/CLI.hpp>
+
 #include "server/version.h"
 
 namespace quern::server {
@@ -54,7 +55,8 @@ void AddFlags(CLI::App& app, Config& c) {
                  "threads of a device; 0: as many as this process may use")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
-  app.add_option("--contexts", c.contexts, "requests of a model that run at once")
+  app.add_option("--contexts", c.contexts,
+                 "requests of a model that run at once")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app.add_option("--request-threads", c.request_threads,
@@ -139,9 +141,9 @@ absl::Status CheckAddress(const std::string& address, bool allow_unix) {
       return absl::OkStatus();
     }
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "expected HOST:PORT", allow_unix ? " or unix:PATH" : "", ", got '",
-      address, "'"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("expected HOST:PORT", allow_unix ? " or unix:PATH" : "",
+                   ", got '", address, "'"));
 }
 
 ParsedConfig ParseConfig(int argc, const char* const* argv) {
@@ -151,8 +153,7 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
   c.compile_workers = DefaultCompileWorkers();
   CLI::App app("quernd serves compiled graphs", "quernd");
   // As elsewhere on command lines, the last one of two counts.
-  app.option_defaults()->multi_option_policy(
-      CLI::MultiOptionPolicy::TakeLast);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", absl::StrCat("quernd ", kVersion));
   app.set_config("--config", "", "file with lines \"flag=value\"");
   app.allow_config_extras(CLI::config_extras_mode::error);

@@ -17,17 +17,17 @@ struct Config {
   // Where to listen: HOST:PORT or unix:PATH; port 0 picks a free one.
   std::string grpc_address = "127.0.0.1:8001";
   std::string metrics_address = "127.0.0.1:8002";  // "none": not served.
-  std::string http_address;  // Asked for; this version does not serve HTTP.
+  std::string http_address;      // Asked for; this version does not serve HTTP.
   std::string model_repository;  // Empty: none.
   std::string cache_dir;         // Empty: no disk cache.
   std::vector<std::string> devices = {"auto"};
 
   // How much at a time.
-  int threads = 0;            // Of a device; 0: by affinity and quota.
-  int contexts = 4;           // Requests of a model that run at once.
-  int request_threads = 16;   // Requests that are worked on or wait to run.
+  int threads = 0;           // Of a device; 0: by affinity and quota.
+  int contexts = 4;          // Requests of a model that run at once.
+  int request_threads = 16;  // Requests that are worked on or wait to run.
   int max_queued_requests = 1024;
-  int load_threads = 2;       // Loads, benchmarks and the like at once.
+  int load_threads = 2;  // Loads, benchmarks and the like at once.
   int max_queued_loads = 64;
 
   // How much at most.

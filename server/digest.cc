@@ -21,16 +21,16 @@ Digest::Digest() : context_(EVP_MD_CTX_new()) {
 Digest::~Digest() { EVP_MD_CTX_free(Context(context_)); }
 
 void Digest::Add(absl::string_view bytes) {
-  QUERN_CHECK(
-      EVP_DigestUpdate(Context(context_), bytes.data(), bytes.size()) == 1);
+  QUERN_CHECK(EVP_DigestUpdate(Context(context_), bytes.data(), bytes.size()) ==
+              1);
 }
 
 std::string Digest::Finish() {
   std::string digest(kDigestBytes, '\0');
   unsigned int size = 0;
-  QUERN_CHECK(EVP_DigestFinal_ex(Context(context_),
-                                 reinterpret_cast<unsigned char*>(digest.data()),
-                                 &size) == 1);
+  QUERN_CHECK(EVP_DigestFinal_ex(
+                  Context(context_),
+                  reinterpret_cast<unsigned char*>(digest.data()), &size) == 1);
   return digest;
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+
 #include "engine/base/status_macros.h"
 #include "server/codec.h"
 #include "server/import/graph/vocabulary.h"
@@ -90,8 +91,8 @@ absl::StatusOr<Stage> StageOf(v1::ExplainStage stage) {
     case v1::EXPLAIN_STAGE_NOTES:
       return Stage::kNotes;
     default:
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the stage ", static_cast<int>(stage), " is not known"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the stage ", static_cast<int>(stage), " is not known"));
   }
 }
 
@@ -187,9 +188,9 @@ absl::StatusOr<v1::PublishResult> GraphService::PublishGraph(
     parts_.models->EndLoad(name, version, model.status());
     return model.status();
   }
-  auto loaded = std::make_shared<const LoadedModel>(
-      ModelLabel(name, version), found.graph, found.options, *model,
-      parts_.metrics);
+  auto loaded = std::make_shared<const LoadedModel>(ModelLabel(name, version),
+                                                    found.graph, found.options,
+                                                    *model, parts_.metrics);
   parts_.models->EndLoad(name, version, loaded);
   v1::PublishResult result;
   result.mutable_model()->set_name(name);
@@ -216,8 +217,7 @@ grpc::ServerWriteReactor<v1::ExecuteResponse>* GraphService::Execute(
   if (!found.ok()) return Refused<v1::ExecuteResponse>(found.status());
   const auto stream = ResponseStream<v1::ExecuteResponse>::Make();
   // What has to be loaded first does not stand in the way of other requests.
-  WorkQueue& queue =
-      found->model == nullptr ? *parts_.loads : *parts_.requests;
+  WorkQueue& queue = found->model == nullptr ? *parts_.loads : *parts_.requests;
   const absl::Time deadline = DeadlineOf(*context);
   // gRPC keeps the request until the stream is done.
   return RunOn<v1::ExecuteResponse>(
@@ -270,8 +270,7 @@ absl::StatusOr<v1::ExecuteResult> GraphService::Run(
         times, RunInto(model, run, inputs.views, targets, deadline));
     return absl::OkStatus();
   }();
-  load.model->CountRequest(status.code(),
-                           telemetry::Clock::NowNs() - begin_ns,
+  load.model->CountRequest(status.code(), telemetry::Clock::NowNs() - begin_ns,
                            times.queue_ns);
   QUERN_RETURN_IF_ERROR(status);
   Set(result.mutable_queue_time(), times.queue_ns);
@@ -306,9 +305,8 @@ absl::StatusOr<std::string> GraphService::ExplainStage(
   QUERN_ASSIGN_OR_RETURN(std::string text,
                          load.model->model().Explain(stage, request.kernel()));
   if (static_cast<int64_t>(text.size()) > parts_.max_message_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the text has ", text.size(),
-                     " bytes, name one kernel to get less"));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the text has ", text.size(), " bytes, name one kernel to get less"));
   }
   return text;
 }
@@ -333,8 +331,8 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
     const v1::BenchmarkRequest& request, absl::Time deadline,
     const ResponseStream<v1::BenchmarkResponse>& stream,
     const Progress& progress) {
-  if (request.runs() < 1 || request.runs() > kMaxRuns ||
-      request.warmup() < 0 || request.warmup() > kMaxRuns) {
+  if (request.runs() < 1 || request.runs() > kMaxRuns || request.warmup() < 0 ||
+      request.warmup() > kMaxRuns) {
     return absl::InvalidArgumentError(absl::StrCat(
         "expected 1 to ", kMaxRuns, " runs and 0 to ", kMaxRuns,
         " before them, got ", request.runs(), " and ", request.warmup()));
@@ -360,9 +358,9 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
                          DecodeInputs(request.inputs(), model->inputs()));
   QUERN_ASSIGN_OR_RETURN(std::vector<int> all,
                          SelectOutputs({}, model->outputs()));
-  QUERN_ASSIGN_OR_RETURN(const PreparedRun run,
-                         Prepare(*model, inputs.views, std::move(all),
-                                 parts_.max_message_bytes));
+  QUERN_ASSIGN_OR_RETURN(
+      const PreparedRun run,
+      Prepare(*model, inputs.views, std::move(all), parts_.max_message_bytes));
   std::vector<std::string> outputs(run.selected.size());
   std::vector<void*> targets;
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -393,8 +391,7 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
   report.set_threads(ThreadsOf(*parts_.engine, model->device()));
   report.set_runs(request.runs());
   *report.mutable_engine_ms() = LatencyOf(std::move(milliseconds));
-  for (v1::KernelStatistics& kernel :
-       ToProto(model->Kernels())) {
+  for (v1::KernelStatistics& kernel : ToProto(model->Kernels())) {
     *report.add_kernels() = std::move(kernel);
   }
   for (const Note& note : model->notes()) *report.add_notes() = ToProto(note);
@@ -424,8 +421,7 @@ grpc::ServerUnaryReactor* GraphService::ListKernels(
   for (const auto& model : models) {
     v1::LoadedKernels* loaded = response->add_loaded();
     loaded->set_label(model->label());
-    for (v1::KernelStatistics& kernel :
-         ToProto(model->model().Kernels())) {
+    for (v1::KernelStatistics& kernel : ToProto(model->model().Kernels())) {
       *loaded->add_kernels() = std::move(kernel);
     }
   }

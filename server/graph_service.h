@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "engine/engine.h"
 #include "engine/telemetry/metrics.h"
 #include "proto/quern/v1/graph_service.grpc.pb.h"

@@ -5,6 +5,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 
 namespace quern::server {
@@ -92,10 +93,9 @@ absl::StatusOr<std::shared_ptr<const Content>> GraphStore::Find(
   base::MutexLock lock(&mutex_);
   const auto it = contents_.find(digest);
   if (it == contents_.end()) {
-    return absl::NotFoundError(
-        absl::StrCat("there is no content with the SHA-256 ",
-                     absl::BytesToHexString(digest.substr(0, 32)),
-                     ", submit it (again)"));
+    return absl::NotFoundError(absl::StrCat(
+        "there is no content with the SHA-256 ",
+        absl::BytesToHexString(digest.substr(0, 32)), ", submit it (again)"));
   }
   it->second.used = ++clock_;
   return it->second.content;
@@ -133,9 +133,9 @@ absl::StatusOr<GraphStore::Load> GraphStore::FindOrLoad(
     }
     QUERN_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model,
                            engine_->Load(content->graph, options, progress));
-    return Load{std::make_shared<const LoadedModel>(
-                    Label(digest, options), content->graph, options,
-                    std::move(model), metrics_),
+    return Load{std::make_shared<const LoadedModel>(Label(digest, options),
+                                                    content->graph, options,
+                                                    std::move(model), metrics_),
                 true};
   }();
   // Models are destroyed without the lock: that can take long.

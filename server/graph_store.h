@@ -16,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "engine/base/compile_options.h"
 #include "engine/base/mutex.h"
 #include "engine/engine.h"

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+
 #include "engine/engine.h"
 
 namespace quern::server {
@@ -29,7 +30,7 @@ struct PreparedRun {
 // Runs and writes output `selected[i]` into `*targets[i]`, resized to fit.
 [[nodiscard]] absl::StatusOr<RunTimes> RunInto(
     const Model& model, const PreparedRun& run,
-    absl::Span<const TensorView> inputs,
-    absl::Span<std::string* const> targets, absl::Time deadline);
+    absl::Span<const TensorView> inputs, absl::Span<std::string* const> targets,
+    absl::Time deadline);
 
 }  // namespace quern::server

@@ -15,6 +15,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+
 #include "engine/base/compile_options.h"
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
@@ -39,9 +40,7 @@ class LoadedModel {
   [[nodiscard]] const std::shared_ptr<const graph::Graph>& graph() const {
     return graph_;
   }
-  [[nodiscard]] const base::CompileOptions& options() const {
-    return options_;
-  }
+  [[nodiscard]] const base::CompileOptions& options() const { return options_; }
 
   // Counts one request that came `total_ns` ago and ended with `code`.
   void CountRequest(absl::StatusCode code, int64_t total_ns,

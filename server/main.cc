@@ -2,24 +2,24 @@
 //
 // quernd: the daemon. The only place that sees both the engine and the
 // backends.
-#include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <signal.h>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
 #include "backends/register_all.h"
 #include "backends/worker/pool.h"
 #include "engine/base/status_macros.h"
@@ -128,10 +128,9 @@ absl::Status Serve(const Config& config, const sigset_t& signals) {
   options.max_graph_nodes = config.max_graph_nodes;
   options.max_arena_bytes = config.max_arena_bytes;
   options.calibrate = true;
-  QUERN_ASSIGN_OR_RETURN(
-      const std::unique_ptr<Engine> engine,
-      Engine::Create(options, std::move(backends), std::move(assembler),
-                     &metrics));
+  QUERN_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                         Engine::Create(options, std::move(backends),
+                                        std::move(assembler), &metrics));
   QUERN_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                          Server::Start(config, engine.get(), &metrics));
   QUERN_RETURN_IF_ERROR(server->LoadRepository());
@@ -147,8 +146,7 @@ absl::Status Serve(const Config& config, const sigset_t& signals) {
 int Main(int argc, char** argv) {
   const ParsedConfig parsed = ParseConfig(argc, argv);
   if (!parsed.message.empty()) {
-    std::fputs(parsed.message.c_str(),
-               parsed.exit_code == 0 ? stdout : stderr);
+    std::fputs(parsed.message.c_str(), parsed.exit_code == 0 ? stdout : stderr);
     return parsed.exit_code;
   }
   signal(SIGPIPE, SIG_IGN);

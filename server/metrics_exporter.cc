@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/metrics_exporter.h"
 
-#include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
-#include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
-
 #include <limits>
 #include <map>
 #include <optional>
@@ -13,6 +8,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include <prometheus/collectable.h>
+#include <prometheus/exposer.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
 
 namespace quern::server {
 namespace {
@@ -189,11 +188,10 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
   // The library reports what goes wrong by exceptions; they end here.
   try {
     return std::make_unique<HttpExporter>(
-        address,
-        std::make_shared<Collector>(metrics, std::move(list_loaded)));
+        address, std::make_shared<Collector>(metrics, std::move(list_loaded)));
   } catch (const std::exception& error) {
-    return absl::UnavailableError(absl::StrCat(
-        "cannot serve metrics at ", address, ": ", error.what()));
+    return absl::UnavailableError(
+        absl::StrCat("cannot serve metrics at ", address, ": ", error.what()));
   }
 }
 

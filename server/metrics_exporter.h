@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "engine/telemetry/metrics.h"
 #include "server/loaded_model.h"
 

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+
 #include "engine/base/status_macros.h"
 
 namespace quern::server {
@@ -29,8 +30,8 @@ absl::Status CheckModelName(const std::string& name) {
   bool valid = !name.empty() && name.size() <= kMaxNameBytes &&
                name[0] != '.' && !absl::StrContains(name, "..");
   for (const unsigned char c : name) {
-    valid = valid && (absl::ascii_isalnum(c) || c == '.' || c == '_' ||
-                      c == '-');
+    valid =
+        valid && (absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-');
   }
   if (valid) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
@@ -78,14 +79,12 @@ absl::StatusOr<ModelVersion> ModelStore::Find(
       }
     }
     const auto& [number, entry] = *model->second.rbegin();
-    return entry.loading
-               ? absl::UnavailableError(absl::StrCat(
-                     "model ", Quoted(name), " version ", number,
-                     " is being loaded"))
-               : absl::NotFoundError(absl::StrCat("model ", Quoted(name),
-                                                  " version ", number,
-                                                  " could not be loaded: ",
-                                                  entry.reason));
+    return entry.loading ? absl::UnavailableError(
+                               absl::StrCat("model ", Quoted(name), " version ",
+                                            number, " is being loaded"))
+                         : absl::NotFoundError(absl::StrCat(
+                               "model ", Quoted(name), " version ", number,
+                               " could not be loaded: ", entry.reason));
   }
   const absl::StatusOr<int64_t> number = ParseVersion(version);
   const auto entry =
@@ -105,9 +104,9 @@ absl::StatusOr<ModelVersion> ModelStore::Find(
     return absl::UnavailableError(absl::StrCat(
         "model ", Quoted(name), " version ", *number, " is being loaded"));
   }
-  return absl::NotFoundError(absl::StrCat("model ", Quoted(name), " version ",
-                                          *number, " could not be loaded: ",
-                                          entry->second.reason));
+  return absl::NotFoundError(
+      absl::StrCat("model ", Quoted(name), " version ", *number,
+                   " could not be loaded: ", entry->second.reason));
 }
 
 absl::StatusOr<int64_t> ModelStore::BeginLoad(const std::string& name,
@@ -120,15 +119,14 @@ absl::StatusOr<int64_t> ModelStore::BeginLoad(const std::string& name,
   }
   const auto model = models_.find(name);
   if (version == 0) {
-    version =
-        model == models_.end() ? 1 : model->second.rbegin()->first + 1;
+    version = model == models_.end() ? 1 : model->second.rbegin()->first + 1;
   }
-  const bool known =
-      model != models_.end() && model->second.contains(version);
+  const bool known = model != models_.end() && model->second.contains(version);
   if (!known && count >= max_models_) {
     return absl::ResourceExhaustedError(
-        absl::StrCat(count, " models are loaded, the limit of "
-                            "--max-loaded-models; unpublish one first"));
+        absl::StrCat(count,
+                     " models are loaded, the limit of "
+                     "--max-loaded-models; unpublish one first"));
   }
   Entry& entry = models_[name][version];
   if (entry.loading) {
@@ -144,7 +142,7 @@ void ModelStore::EndLoad(
     const std::string& name, int64_t version,
     absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded) {
   metrics_->Add(telemetry::Metric::kModelLoads,
-                 {CodeName(loaded.status().code())});
+                {CodeName(loaded.status().code())});
   std::shared_ptr<const LoadedModel> replaced;
   base::MutexLock lock(&mutex_);
   Entry& entry = models_[name][version];
@@ -165,8 +163,8 @@ absl::Status ModelStore::Remove(const std::string& name, int64_t version) {
   base::MutexLock lock(&mutex_);
   const auto model = models_.find(name);
   if (model == models_.end() || !model->second.contains(version)) {
-    return absl::NotFoundError(absl::StrCat("there is no model ", Quoted(name),
-                                            " version ", version));
+    return absl::NotFoundError(
+        absl::StrCat("there is no model ", Quoted(name), " version ", version));
   }
   Entry& entry = model->second[version];
   if (entry.loading) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/repository.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +9,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include <spdlog/spdlog.h>
+
 #include "engine/base/status_macros.h"
 #include "server/import/onnx/importer.h"
 

@@ -4,8 +4,6 @@
 // answers that are written from any thread.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -15,6 +13,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include <grpcpp/grpcpp.h>
+
 #include "engine/base/mutex.h"
 
 namespace quern::server {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
-
 #include <chrono>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
 #include "engine/base/status_macros.h"
 #include "server/graph_service.h"
 #include "server/graph_store.h"
@@ -78,13 +78,11 @@ class GrpcServer final : public Server {
       return absl::UnavailableError(
           absl::StrCat("cannot listen at ", config_.grpc_address));
     }
-    grpc_address_ =
-        absl::StartsWith(config_.grpc_address, "unix:")
-            ? config_.grpc_address
-            : absl::StrCat(
-                  config_.grpc_address.substr(0,
-                                              config_.grpc_address.rfind(':')),
-                  ":", port);
+    grpc_address_ = absl::StartsWith(config_.grpc_address, "unix:")
+                        ? config_.grpc_address
+                        : absl::StrCat(config_.grpc_address.substr(
+                                           0, config_.grpc_address.rfind(':')),
+                                       ":", port);
     SetReady(false);
     if (config_.metrics_address == "none") return absl::OkStatus();
     QUERN_ASSIGN_OR_RETURN(

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "engine/engine.h"
 #include "engine/telemetry/metrics.h"
 #include "server/config.h"

@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "server/digest.h"
 
@@ -41,8 +42,8 @@ absl::StatusOr<base::CompileOptions> OptionsOf(
   options.device =
       settings.device().empty() ? default_device : settings.device();
   if (options.device.size() > kMaxTextBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a device's name of ", options.device.size(), " bytes"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a device's name of ", options.device.size(), " bytes"));
   }
   switch (settings.numerics()) {
     case v1::CompileSettings::NUMERICS_UNSPECIFIED:

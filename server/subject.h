@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+
 #include "engine/base/compile_options.h"
 #include "proto/quern/v1/graph_service.pb.h"
 #include "server/graph_store.h"

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "server/codec.h"
 #include "server/digest.h"
@@ -25,8 +26,8 @@ absl::StatusOr<graph::Graph> ImportGraphBytes(const std::string& bytes,
                                               const SubmissionParts& parts) {
   auto proto = std::make_shared<v1::Graph>();
   if (!proto->ParseFromString(bytes)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the ", bytes.size(), " bytes are no quern.v1.Graph"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the ", bytes.size(), " bytes are no quern.v1.Graph"));
   }
   graph_import::ImportOptions options;
   options.max_nodes = parts.max_graph_nodes;
@@ -55,10 +56,9 @@ absl::StatusOr<graph::Graph> ImportOnnxBytes(const std::string& bytes,
     std::vector<int64_t> dims(tensor.dims().begin(), tensor.dims().end());
     QUERN_ASSIGN_OR_RETURN(const int64_t size, TensorBytes(dtype, dims));
     if (static_cast<uint64_t>(size) != tensor.data().size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("fixed input '", input.name().substr(0, 80),
-                       "': expected ", size, " bytes, got ",
-                       tensor.data().size()));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "fixed input '", input.name().substr(0, 80), "': expected ", size,
+          " bytes, got ", tensor.data().size()));
     }
     options.input_values[input.name()] = {.name = input.name(),
                                           .dtype = dtype,
@@ -77,7 +77,8 @@ std::string KeyOf(const v1::SubmitHeader& header) {
     // Lengths keep names and data from running together.
     digest.Add(absl::StrCat(input.name().size(), ":", input.name(),
                             static_cast<int>(input.tensor().data_type()), ","));
-    for (int64_t dim : input.tensor().dims()) digest.Add(absl::StrCat(dim, ","));
+    for (int64_t dim : input.tensor().dims())
+      digest.Add(absl::StrCat(dim, ","));
     digest.Add(absl::StrCat(input.tensor().data().size(), ":"));
     digest.Add(input.tensor().data());
   }
@@ -86,9 +87,9 @@ std::string KeyOf(const v1::SubmitHeader& header) {
 
 absl::Status CheckHeader(const v1::SubmitHeader& header, int64_t max_bytes) {
   if (header.sha256().size() != kDigestBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a SHA-256 has ", kDigestBytes, " bytes, got ",
-                     header.sha256().size()));
+    return absl::InvalidArgumentError(absl::StrCat("a SHA-256 has ",
+                                                   kDigestBytes, " bytes, got ",
+                                                   header.sha256().size()));
   }
   if (header.size_bytes() == 0) {
     return absl::InvalidArgumentError("the content is empty");
@@ -239,11 +240,10 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitRequest> {
     if (header_.format() == v1::CONTENT_FORMAT_WEIGHT) {
       content->bytes = graph::Bytes(std::move(bytes_));
     } else {
-      QUERN_ASSIGN_OR_RETURN(
-          graph::Graph graph,
-          header_.format() == v1::CONTENT_FORMAT_ONNX
-              ? ImportOnnxBytes(bytes_, header_, parts_)
-              : ImportGraphBytes(bytes_, parts_));
+      QUERN_ASSIGN_OR_RETURN(graph::Graph graph,
+                             header_.format() == v1::CONTENT_FORMAT_ONNX
+                                 ? ImportOnnxBytes(bytes_, header_, parts_)
+                                 : ImportGraphBytes(bytes_, parts_));
       content->graph = std::make_shared<const graph::Graph>(std::move(graph));
     }
     Answer(*content);

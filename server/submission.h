@@ -3,9 +3,9 @@
 // The server's end of one Submit call: reads chunks, checks the hash, imports.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
 #include <cstdint>
+
+#include <grpcpp/grpcpp.h>
 
 #include "proto/quern/v1/graph_service.pb.h"
 #include "server/graph_store.h"

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "server/codec.h"
 #include "server/inference.h"
@@ -37,9 +38,9 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context,
   const auto timeout = request.parameters().find("timeout");
   if (timeout != request.parameters().end() &&
       timeout->second.int64_param() > 0) {
-    deadline = std::min(deadline,
-                        absl::Now() + absl::Microseconds(
-                                          timeout->second.int64_param()));
+    deadline = std::min(
+        deadline,
+        absl::Now() + absl::Microseconds(timeout->second.int64_param()));
   }
   return deadline;
 }
@@ -61,8 +62,7 @@ V2Service::V2Service(const ModelStore* models, WorkQueue* requests,
       requests_(*requests),
       metrics_(*metrics),
       max_message_bytes_(max_message_bytes),
-      in_flight_(
-          metrics->GetNumber(telemetry::Metric::kRequestsInFlight)) {}
+      in_flight_(metrics->GetNumber(telemetry::Metric::kRequestsInFlight)) {}
 
 grpc::ServerUnaryReactor* V2Service::ServerLive(
     Context* context, const inference::ServerLiveRequest*,
@@ -172,9 +172,9 @@ absl::Status V2Service::Infer(const Context& context, int64_t arrival_ns,
     }
     QUERN_ASSIGN_OR_RETURN(std::vector<int> selected,
                            SelectOutputs(names, model.outputs()));
-    QUERN_ASSIGN_OR_RETURN(const PreparedRun run,
-                           Prepare(model, inputs.views, std::move(selected),
-                                   max_message_bytes_));
+    QUERN_ASSIGN_OR_RETURN(
+        const PreparedRun run,
+        Prepare(model, inputs.views, std::move(selected), max_message_bytes_));
     std::vector<std::string*> targets;
     for (int index : run.selected) {
       const TensorSpec& spec = model.outputs()[index];
@@ -194,9 +194,8 @@ absl::Status V2Service::Infer(const Context& context, int64_t arrival_ns,
     response.set_id(request.id());
     return absl::OkStatus();
   }();
-  found->loaded->CountRequest(status.code(),
-                              telemetry::Clock::NowNs() - arrival_ns,
-                              times.queue_ns);
+  found->loaded->CountRequest(
+      status.code(), telemetry::Clock::NowNs() - arrival_ns, times.queue_ns);
   return status;
 }
 
@@ -223,11 +222,11 @@ V2Service::ModelStreamInfer(Context*) {
       "request by ModelInfer"));
 }
 
-#define QUERN_UNIMPLEMENTED(method, sentence)                               \
-  grpc::ServerUnaryReactor* V2Service::method(                              \
-      Context* context, const inference::method##Request*,                  \
-      inference::method##Response*) {                                       \
-    return Done(context, absl::UnimplementedError(sentence));               \
+#define QUERN_UNIMPLEMENTED(method, sentence)                 \
+  grpc::ServerUnaryReactor* V2Service::method(                \
+      Context* context, const inference::method##Request*,    \
+      inference::method##Response*) {                         \
+    return Done(context, absl::UnimplementedError(sentence)); \
   }
 QUERN_UNIMPLEMENTED(ModelConfig,
                     "model settings are not supported by this version, "

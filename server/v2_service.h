@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+
 #include "engine/telemetry/metrics.h"
 #include "proto/inference/grpc_service.grpc.pb.h"
 #include "server/model_store.h"

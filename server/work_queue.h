@@ -16,6 +16,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+
 #include "engine/base/mutex.h"
 
 namespace quern::server {

@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include <nlohmann/json.hpp>
+
 #include "clients/cli/commands.h"
 #include "clients/cli/subject.h"
 
@@ -103,9 +104,9 @@ void PrintJson(const Options& options, const v1::BenchmarkReport& report,
   for (const v1::Note& note : report.notes()) {
     out["notes"].push_back(NoteText(note));
   }
-  std::printf("%s\n",
-              out.dump(-1, ' ', false, ordered_json::error_handler_t::replace)
-                  .c_str());
+  std::printf(
+      "%s\n",
+      out.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
 }
 
 void PrintRow(const char* name, const v1::Latency& t) {
@@ -117,9 +118,10 @@ void PrintRow(const char* name, const v1::Latency& t) {
 void PrintText(const Options& options, const ChosenInputs& inputs,
                const v1::BenchmarkReport& report,
                const v1::Latency& request_ms) {
-  std::printf("model    %s\ninputs   %s\ndevice   %s, %d threads\nruns     %d\n\n",
-              options.model.c_str(), inputs.source.c_str(),
-              report.device().c_str(), report.threads(), report.runs());
+  std::printf(
+      "model    %s\ninputs   %s\ndevice   %s, %d threads\nruns     %d\n\n",
+      options.model.c_str(), inputs.source.c_str(), report.device().c_str(),
+      report.threads(), report.runs());
   std::printf("%-12s %10s %10s %10s %8s %10s %10s %10s\n", "ms", "median",
               "mean", "stdev", "cv", "min", "p90", "p99");
   PrintRow("engine", report.engine_ms());
@@ -154,14 +156,13 @@ absl::Status Bench(const Options& options) {
   ProgressLine progress(options);
   const auto connection = OpenConnection(options, true);
   if (!connection.ok()) return connection.status();
-  const auto subject =
-      OpenSubject(**connection, options.model, options.device);
+  const auto subject = OpenSubject(**connection, options.model, options.device);
   if (!subject.ok()) return subject.status();
   const auto inputs =
       ChooseInputs(*subject, options.inputs, options.sizes, options.seed);
   if (!inputs.ok()) return inputs.status();
-  const auto report = Measure(**connection, options, *subject, inputs->tensors,
-                              progress);
+  const auto report =
+      Measure(**connection, options, *subject, inputs->tensors, progress);
   if (!report.ok()) return report.status();
   if (!options.server.empty() && options.threads > 0 &&
       options.threads != report->threads()) {

@@ -4,11 +4,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include <nlohmann/json.hpp>
+
 #include "clients/cli/commands.h"
 #include "clients/cli/subject.h"
 
@@ -54,24 +55,9 @@ struct Outcome {
 };
 
 Outcome FromStatus(const absl::Status& status) {
-  return {absl::IsUnimplemented(status) ? Verdict::kUnsupported
-                                        : Verdict::kFail,
-          std::string(status.message())};
-}
-
-// Only the inputs that the model still has: those that were fixed are none.
-std::vector<v1::NamedTensor> Remaining(
-    const std::vector<v1::TensorSpec>& specs,
-    const std::vector<v1::NamedTensor>& inputs) {
-  std::vector<v1::NamedTensor> remaining;
-  for (const v1::NamedTensor& input : inputs) {
-    const bool wanted =
-        std::any_of(specs.begin(), specs.end(), [&](const auto& spec) {
-          return spec.name() == input.name();
-        });
-    if (wanted) remaining.push_back(input);
-  }
-  return remaining;
+  return {
+      absl::IsUnimplemented(status) ? Verdict::kUnsupported : Verdict::kFail,
+      std::string(status.message())};
 }
 
 Outcome CompareOutputs(const v1::ExecuteResult& result,
@@ -83,8 +69,8 @@ Outcome CompareOutputs(const v1::ExecuteResult& result,
                          expected.size())};
   }
   for (int i = 0; i < result.outputs_size(); ++i) {
-    const std::string difference = Difference(
-        result.outputs(i).tensor(), expected[i].tensor(), tolerance);
+    const std::string difference =
+        Difference(result.outputs(i).tensor(), expected[i].tensor(), tolerance);
     if (difference.empty()) continue;
     return {Verdict::kFail, absl::StrCat("output '", result.outputs(i).name(),
                                          "' ", difference)};
@@ -103,8 +89,8 @@ class Checker {
     Outcome outcome = CheckModel(folder);
     if (connection_->started() && !connection_->Alive()) {
       // A test that ends the server is a failed test, not the end.
-      outcome = {Verdict::kFail, absl::StrCat("the server died: ",
-                                              outcome.reason)};
+      outcome = {Verdict::kFail,
+                 absl::StrCat("the server died: ", outcome.reason)};
       connection_.reset();
       auto again = OpenConnection(options_, false);
       if (again.ok()) connection_ = *std::move(again);
@@ -142,32 +128,25 @@ class Checker {
     // What cannot be served is told before what cannot be read: a model of
     // sequences is unsupported for its operators.
     auto inputs = ReadTensors(set, "input");
-    auto submitted = SubmitOnnx(
-        *connection_, model,
-        inputs.ok() ? *inputs : std::vector<v1::NamedTensor>{});
+    auto submitted =
+        SubmitOnnx(*connection_, model,
+                   inputs.ok() ? *inputs : std::vector<v1::NamedTensor>{});
     if (!submitted.ok()) return FromStatus(submitted.status());
     if (!inputs.ok()) return FromStatus(inputs.status());
     auto expected = ReadTensors(set, "output");
     if (!expected.ok()) return FromStatus(expected.status());
     const v1::SubmitResponse& response = submitted->response;
-    if (submitted->fixed.empty()) {
-      NameTensors({response.inputs().begin(), response.inputs().end()},
-                  *inputs);
-    }
     v1::Subject subject;
     subject.set_graph_id(response.graph_id());
     subject.mutable_settings()->set_device(options_.device);
-    const auto result = Execute(
-        *connection_, subject,
-        Remaining({response.inputs().begin(), response.inputs().end()},
-                  *inputs),
-        progress_);
+    const auto result =
+        Execute(*connection_, subject, submitted->inputs, progress_);
     if (!result.ok()) return FromStatus(result.status());
     Outcome outcome = CompareOutputs(*result, *expected, options_.tolerance);
     if (outcome.verdict == Verdict::kPass && !submitted->fixed.empty()) {
-      outcome.reason = absl::StrCat("with the content of input ",
-                                    absl::StrJoin(submitted->fixed, ", "),
-                                    " fixed at load");
+      outcome.reason =
+          absl::StrCat("with the content of input ",
+                       absl::StrJoin(submitted->fixed, ", "), " fixed at load");
     }
     return outcome;
   }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/cli/commands.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "clients/cli/connection.h"
 #include "clients/cli/tensor.h"
 
@@ -22,11 +23,11 @@ struct Options {
   std::string server;  // Empty: start one.
   std::string device;  // Empty: the server's default.
   std::string model;   // MODEL; may be empty where the command allows it.
-  std::vector<std::string> folders;  // Of check.
-  std::string inputs;                // "random", a folder, or empty.
-  std::string output;                // A folder for the outputs of run.
-  std::string stage = "notes";       // Of explain.
-  std::string kernel;                // Of explain.
+  std::vector<std::string> folders;      // Of check.
+  std::string inputs;                    // "random", a folder, or empty.
+  std::string output;                    // A folder for the outputs of run.
+  std::string stage = "notes";           // Of explain.
+  std::string kernel;                    // Of explain.
   std::map<std::string, int64_t> sizes;  // Of free dimensions, by name.
   Tolerance tolerance;
   uint64_t seed = 1;
@@ -36,7 +37,7 @@ struct Options {
   std::string cache_dir;       // Of a started server.
   bool has_cache_dir = false;  // Otherwise the server's default.
   bool json = false;
-  bool progress = false;       // Show progress though stderr is no terminal.
+  bool progress = false;  // Show progress though stderr is no terminal.
 };
 
 // Opens the connection that the options ask for. `fresh_cache`: a server that

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/cli/connection.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <mutex>
+#include <signal.h>
+#include <spawn.h>
 #include <thread>
+#include <unistd.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include <sys/wait.h>
 
 extern char** environ;
 
@@ -51,9 +50,8 @@ absl::StatusOr<std::string> ServerProgram() {
   const fs::path self = fs::read_symlink("/proc/self/exe", error);
   const fs::path program = self.parent_path() / "quernd";
   if (error || !fs::exists(program, error)) {
-    return absl::NotFoundError(
-        absl::StrCat("there is no server at ", program.string(),
-                     "; name one by --server"));
+    return absl::NotFoundError(absl::StrCat(
+        "there is no server at ", program.string(), "; name one by --server"));
   }
   return program.string();
 }
@@ -142,10 +140,9 @@ absl::Status Connection::Spawn(const std::vector<std::string>& arguments) {
   if (!out.ok()) return out.status();
   stdin_fd_ = in->write_fd;
 
-  std::vector<std::string> words = {*program,         "--grpc-address",
-                                    address,          "--metrics-address",
-                                    "none",           "--stop-on-stdin-eof",
-                                    "--log-level",    "error"};
+  std::vector<std::string> words = {
+      *program, "--grpc-address",      address,       "--metrics-address",
+      "none",   "--stop-on-stdin-eof", "--log-level", "error"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -165,8 +162,8 @@ absl::Status Connection::Spawn(const std::vector<std::string>& arguments) {
   posix_spawnattr_setpgroup(&attributes, 0);
   posix_spawnattr_setflags(&attributes,
                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-  const int failed = posix_spawn(&pid_, program->c_str(), &actions,
-                                 &attributes, argv.data(), environ);
+  const int failed = posix_spawn(&pid_, program->c_str(), &actions, &attributes,
+                                 argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   close(in->read_fd);
@@ -196,10 +193,8 @@ absl::StatusOr<std::string> Connection::WaitForReadyLine(int stdout_fd) {
   if (absl::StartsWith(line, "quernd ready ")) return line;
   Alive();
   return absl::UnavailableError(absl::StrCat(
-      "the server did not start", exit_code_ < 0
-                                      ? ""
-                                      : absl::StrCat(", exit code ",
-                                                     exit_code_)));
+      "the server did not start",
+      exit_code_ < 0 ? "" : absl::StrCat(", exit code ", exit_code_)));
 }
 
 bool Connection::Alive() {

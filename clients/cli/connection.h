@@ -8,15 +8,15 @@
 // the command, however that ends.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-#include <sys/types.h>
-
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include <grpcpp/grpcpp.h>
+#include <sys/types.h>
+
 #include "proto/inference/grpc_service.grpc.pb.h"
 #include "proto/quern/v1/graph_service.grpc.pb.h"
 
@@ -57,10 +57,10 @@ class Connection {
 
   std::unique_ptr<v1::GraphService::Stub> graphs_;
   std::unique_ptr<inference::GRPCInferenceService::Stub> v2_;
-  std::string folder_;   // Of the socket; empty if none was made.
-  pid_t pid_ = -1;       // Of the started server.
-  int stdin_fd_ = -1;    // Our end of its standard input.
-  int exit_code_ = -1;   // Of the server, once it has ended.
+  std::string folder_;  // Of the socket; empty if none was made.
+  pid_t pid_ = -1;      // Of the started server.
+  int stdin_fd_ = -1;   // Our end of its standard input.
+  int exit_code_ = -1;  // Of the server, once it has ended.
 };
 
 // Blocks SIGINT and SIGTERM and ends the process on them after the folder of a

@@ -2,9 +2,10 @@
 //
 // The commands that ask and print: explain, models, devices, kernels.
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include <nlohmann/json.hpp>
+
 #include "clients/cli/commands.h"
 #include "clients/cli/subject.h"
 
@@ -14,9 +15,9 @@ namespace {
 using nlohmann::ordered_json;
 
 void PrintJson(const ordered_json& out) {
-  std::printf("%s\n",
-              out.dump(-1, ' ', false, ordered_json::error_handler_t::replace)
-                  .c_str());
+  std::printf(
+      "%s\n",
+      out.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
 }
 
 absl::StatusOr<v1::ExplainStage> StageNamed(const std::string& name) {
@@ -75,8 +76,7 @@ absl::Status Explain(const Options& options) {
   ProgressLine progress(options);
   const auto connection = OpenConnection(options, false);
   if (!connection.ok()) return connection.status();
-  const auto subject =
-      OpenSubject(**connection, options.model, options.device);
+  const auto subject = OpenSubject(**connection, options.model, options.device);
   if (!subject.ok()) return subject.status();
   v1::ExplainRequest request;
   *request.mutable_subject() = subject->proto;
@@ -178,8 +178,8 @@ absl::Status ListKernels(const Options& options) {
       const auto inputs =
           ChooseInputs(*subject, options.inputs, options.sizes, options.seed);
       if (!inputs.ok()) return inputs.status();
-      const auto result = Execute(**connection, subject->proto,
-                                  inputs->tensors, progress);
+      const auto result =
+          Execute(**connection, subject->proto, inputs->tensors, progress);
       if (!result.ok()) return result.status();
     }
   }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // quern: the command-line client.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
+#include <CLI/CLI.hpp>
+
 #include "clients/cli/commands.h"
 
 namespace quern::cli {
@@ -29,8 +30,7 @@ void AddDevice(CLI::App* command, Options& o) {
   command->add_option("--device", o.device, "the device that runs the model");
 }
 
-void AddInputs(CLI::App* command, Options& o,
-               std::vector<std::string>& sizes) {
+void AddInputs(CLI::App* command, Options& o, std::vector<std::string>& sizes) {
   command->add_option("--inputs", o.inputs,
                       "random, or a folder with input_0.pb, input_1.pb, ..; "
                       "default: test_data_set_0 beside the model, else random");
@@ -79,8 +79,8 @@ int Main(int argc, char** argv) {
   AddInputs(run, o, sizes);
   run->add_option("--output", o.output, "folder for output_0.pb, ..");
 
-  auto* check = app.add_subcommand(
-      "check", "run models on their test data and compare");
+  auto* check =
+      app.add_subcommand("check", "run models on their test data and compare");
   check->add_option("dir", o.folders, "folders with models and test data")
       ->required();
   AddDevice(check, o);

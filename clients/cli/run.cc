@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include <nlohmann/json.hpp>
+
 #include "clients/cli/commands.h"
 #include "clients/cli/subject.h"
 
@@ -25,9 +26,8 @@ absl::Status WriteOutputs(const v1::ExecuteResult& result,
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   for (int i = 0; i < result.outputs_size(); ++i) {
-    const absl::Status status =
-        WriteTensorFile(absl::StrCat(folder, "/output_", i, ".pb"),
-                        result.outputs(i));
+    const absl::Status status = WriteTensorFile(
+        absl::StrCat(folder, "/output_", i, ".pb"), result.outputs(i));
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -83,8 +83,8 @@ void PrintJson(const Subject& subject, const ChosenInputs& inputs,
     out["outputs"].push_back(
         {{"name", output.name()},
          {"type", TypeName(tensor.data_type())},
-         {"dims", std::vector<int64_t>(tensor.dims().begin(),
-                                       tensor.dims().end())},
+         {"dims",
+          std::vector<int64_t>(tensor.dims().begin(), tensor.dims().end())},
          {"elements", Elements(tensor)},
          {"values", ValuesOf(tensor)}});
   }
@@ -101,8 +101,7 @@ absl::Status Run(const Options& options) {
   ProgressLine progress(options);
   const auto connection = OpenConnection(options, false);
   if (!connection.ok()) return connection.status();
-  const auto subject =
-      OpenSubject(**connection, options.model, options.device);
+  const auto subject = OpenSubject(**connection, options.model, options.device);
   if (!subject.ok()) return subject.status();
   const auto inputs =
       ChooseInputs(*subject, options.inputs, options.sizes, options.seed);

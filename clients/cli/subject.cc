@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/cli/subject.h"
 
-#include <google/protobuf/text_format.h>
-#include <openssl/sha.h>
-
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include <google/protobuf/text_format.h>
+#include <openssl/sha.h>
+
+#include "proto/onnx/onnx.pb.h"
 #include "proto/quern/v1/graph.pb.h"
 
 namespace quern::cli {
@@ -58,6 +60,35 @@ std::vector<std::string> InputsNamedIn(absl::string_view message) {
   return names;
 }
 
+// The inputs of an ONNX file that requests give, by name alone: those that are
+// no initializers.
+std::vector<v1::TensorSpec> InputsOf(const std::string& bytes) {
+  std::vector<v1::TensorSpec> specs;
+  onnx::ModelProto model;
+  if (!model.ParseFromString(bytes)) return specs;
+  std::set<std::string> initializers;
+  for (const auto& initializer : model.graph().initializer()) {
+    initializers.insert(initializer.name());
+  }
+  for (const auto& input : model.graph().input()) {
+    if (initializers.contains(input.name())) continue;
+    specs.emplace_back().set_name(input.name());
+  }
+  return specs;
+}
+
+// Those tensors that are for one of `specs`; inputs that were fixed are none
+// any more.
+std::vector<v1::NamedTensor> Wanted(const std::vector<v1::TensorSpec>& specs,
+                                    std::vector<v1::NamedTensor> tensors) {
+  std::erase_if(tensors, [&](const v1::NamedTensor& tensor) {
+    return std::none_of(specs.begin(), specs.end(), [&](const auto& spec) {
+      return spec.name() == tensor.name();
+    });
+  });
+  return tensors;
+}
+
 void SetSpecs(const v1::SubmitResponse& response, Subject& subject) {
   subject.proto.set_graph_id(response.graph_id());
   subject.inputs = {response.inputs().begin(), response.inputs().end()};
@@ -97,6 +128,7 @@ absl::StatusOr<v1::SubmitResponse> SubmitContent(
 absl::StatusOr<SubmittedModel> SubmitOnnx(
     Connection& connection, const std::string& bytes,
     const std::vector<v1::NamedTensor>& inputs) {
+  std::vector<v1::NamedTensor> named;
   std::vector<v1::NamedTensor> fixed;
   SubmittedModel submitted;
   while (true) {
@@ -104,12 +136,27 @@ absl::StatusOr<SubmittedModel> SubmitOnnx(
         SubmitContent(connection, bytes, v1::CONTENT_FORMAT_ONNX, fixed);
     if (response.ok()) {
       submitted.response = *std::move(response);
+      const std::vector<v1::TensorSpec> specs(
+          submitted.response.inputs().begin(),
+          submitted.response.inputs().end());
+      if (fixed.empty()) {
+        named = inputs;
+        NameTensors(specs, named);
+      }
+      submitted.inputs = Wanted(specs, std::move(named));
       return submitted;
+    }
+    const std::vector<std::string> deciding =
+        InputsNamedIn(response.status().message());
+    if (!deciding.empty() && named.empty()) {
+      // Tensors in files need not say whose they are.
+      named = inputs;
+      NameTensors(InputsOf(bytes), named);
     }
     // Each round must fix another input, so there are as many at most.
     const size_t before = fixed.size();
-    for (const std::string& name : InputsNamedIn(response.status().message())) {
-      for (const v1::NamedTensor& input : inputs) {
+    for (const std::string& name : deciding) {
+      for (const v1::NamedTensor& input : named) {
         const bool known =
             std::find(submitted.fixed.begin(), submitted.fixed.end(), name) !=
             submitted.fixed.end();
@@ -128,7 +175,8 @@ absl::StatusOr<Subject> OpenSubject(Connection& connection,
   Subject subject;
   subject.text = text;
   std::error_code error;
-  if (fs::is_directory(text, error) && fs::exists(text + "/model.onnx", error)) {
+  if (fs::is_directory(text, error) &&
+      fs::exists(text + "/model.onnx", error)) {
     subject.file = text + "/model.onnx";
   } else if (fs::is_regular_file(text, error)) {
     subject.file = text;
@@ -149,9 +197,8 @@ absl::StatusOr<Subject> OpenSubject(Connection& connection,
     }
     if (!status.ok()) return FromGrpc(status);
     if (!device.empty() && device != response.device()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("model ", text, " runs on ", response.device(),
-                       ", not on ", device));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "model ", text, " runs on ", response.device(), ", not on ", device));
     }
     subject.proto = request.subject();
     subject.inputs = {response.inputs().begin(), response.inputs().end()};
@@ -176,8 +223,8 @@ absl::StatusOr<Subject> OpenSubject(Connection& connection,
   } else {
     const absl::StatusOr<std::string> graph = GraphBytes(subject.file, *bytes);
     if (!graph.ok()) return graph.status();
-    const absl::StatusOr<v1::SubmitResponse> response = SubmitContent(
-        connection, *graph, v1::CONTENT_FORMAT_GRAPH, {});
+    const absl::StatusOr<v1::SubmitResponse> response =
+        SubmitContent(connection, *graph, v1::CONTENT_FORMAT_GRAPH, {});
     if (!response.ok()) return response.status();
     SetSpecs(*response, subject);
   }
@@ -226,13 +273,7 @@ absl::StatusOr<ChosenInputs> ChooseInputs(
         ReadTensors(folder, "input");
     if (!tensors.ok()) return tensors.status();
     NameTensors(subject.inputs, *tensors);
-    // Inputs that were fixed when the model was submitted are none any more.
-    for (v1::NamedTensor& tensor : *tensors) {
-      const bool wanted = std::any_of(
-          subject.inputs.begin(), subject.inputs.end(),
-          [&](const auto& spec) { return spec.name() == tensor.name(); });
-      if (wanted) chosen.tensors.push_back(std::move(tensor));
-    }
+    chosen.tensors = Wanted(subject.inputs, *std::move(tensors));
     chosen.source = folder;
     return chosen;
   }

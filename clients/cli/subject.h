@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "clients/cli/connection.h"
 #include "clients/cli/tensor.h"
 #include "proto/quern/v1/graph_service.pb.h"
@@ -30,10 +31,11 @@ struct Subject {
     const std::vector<v1::NamedTensor>& fixed_inputs);
 
 // Submits an ONNX file. Where shapes depend on what an input holds, the
-// contents in `inputs` are fixed; `fixed` names those inputs.
+// contents in `inputs` are fixed.
 struct SubmittedModel {
   v1::SubmitResponse response;
-  std::vector<std::string> fixed;
+  std::vector<std::string> fixed;       // The names of fixed inputs.
+  std::vector<v1::NamedTensor> inputs;  // The others, named for a run.
 };
 [[nodiscard]] absl::StatusOr<SubmittedModel> SubmitOnnx(
     Connection& connection, const std::string& bytes,

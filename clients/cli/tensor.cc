@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+
 #include "proto/onnx/onnx.pb.h"
 
 namespace quern::cli {
@@ -89,8 +90,7 @@ uint16_t ToBrain(double value) {
 }
 
 // The product of the dimensions; -1 if one is negative or it is too great.
-int64_t CheckedElements(
-    const google::protobuf::RepeatedField<int64_t>& dims) {
+int64_t CheckedElements(const google::protobuf::RepeatedField<int64_t>& dims) {
   int64_t product = 1;
   for (int64_t dim : dims) {
     if (dim < 0 || __builtin_mul_overflow(product, dim, &product)) return -1;
@@ -169,8 +169,7 @@ void PutRandom(std::string& bytes, v1::DataType type, Random& random) {
       return;
     default: {
       const uint64_t integer = bits & 7;
-      bytes.append(reinterpret_cast<const char*>(&integer),
-                   ElementBytes(type));
+      bytes.append(reinterpret_cast<const char*>(&integer), ElementBytes(type));
       return;
     }
   }

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "proto/quern/v1/graph_service.pb.h"
 #include "proto/quern/v1/tensor.pb.h"
 
@@ -35,8 +36,8 @@ namespace quern::cli {
 // Element `i` as text.
 [[nodiscard]] std::string TextAt(const v1::Tensor& tensor, int64_t i);
 
-// A tensor from a file with a serialized onnx.TensorProto, named as in the file.
-// kUnimplemented for types that no model takes (strings, complex numbers,
+// A tensor from a file with a serialized onnx.TensorProto, named as in the
+// file. kUnimplemented for types that no model takes (strings, complex numbers,
 // sub-byte types), kInvalidArgument for a damaged file.
 [[nodiscard]] absl::StatusOr<v1::NamedTensor> ReadTensorFile(
     const std::string& path);

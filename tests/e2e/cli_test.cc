@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The command-line client, with a server of its own and with one that runs.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
 #include "proto/onnx/onnx.pb.h"
 #include "tests/e2e/fixtures.h"
 
@@ -77,8 +77,8 @@ TEST_F(Cli, CheckTellsPassedFailedAndUnsupportedApart) {
   WriteUnsupportedTest(Path("t/deep/c_unsupported"));
   const Finished finished = Quern({"check", Path("t")});
   EXPECT_EQ(finished.exit_code, 1) << finished.err;
-  EXPECT_THAT(finished.out, HasSubstr(absl::StrCat("PASS ", Path("t/a_good"),
-                                                   "\n")));
+  EXPECT_THAT(finished.out,
+              HasSubstr(absl::StrCat("PASS ", Path("t/a_good"), "\n")));
   EXPECT_THAT(finished.out,
               HasSubstr(absl::StrCat(
                   "FAIL ", Path("t/b_bad"),
@@ -93,8 +93,8 @@ TEST_F(Cli, CheckTellsPassedFailedAndUnsupportedApart) {
 TEST_F(Cli, CheckEndsWithZeroWhenNothingFailed) {
   WriteProductTest(Path("t/good"), 0);
   WriteUnsupportedTest(Path("t/unsupported"));
-  const Finished finished = Quern({"check", Path("t/good"),
-                                   Path("t/unsupported")});
+  const Finished finished =
+      Quern({"check", Path("t/good"), Path("t/unsupported")});
   EXPECT_EQ(finished.exit_code, 0) << finished.err;
   EXPECT_THAT(finished.out, EndsWith("1 passed, 0 failed, 1 skipped\n"));
 }
@@ -111,8 +111,9 @@ TEST_F(Cli, ChecksRunBesideEachOther) {
   std::vector<std::thread> threads;
   std::atomic<int> passed = 0;
   for (int i = 0; i < 4; ++i) {
-    threads.emplace_back(
-        [&] { passed += Quern({"check", Path("t")}).exit_code == 0; });
+    threads.emplace_back([&] {
+      passed += Quern({"check", Path("t")}).exit_code == 0;
+    });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(passed, 4);
@@ -130,8 +131,8 @@ TEST_F(Cli, AServerOfACommandLeavesNothingBehind) {
 
 TEST_F(Cli, RunTakesTheTestDataBesideTheModelAndWritesOutputs) {
   WriteProductTest(Path("t"), 0);
-  const Finished finished = Quern({"run", Path("t/model.onnx"), "--json",
-                                   "--output", Path("out")});
+  const Finished finished =
+      Quern({"run", Path("t/model.onnx"), "--json", "--output", Path("out")});
   ASSERT_EQ(finished.exit_code, 0) << finished.err;
   const auto json = nlohmann::json::parse(finished.out);
   EXPECT_EQ(json["inputs"], Path("t/test_data_set_0"));
@@ -142,10 +143,8 @@ TEST_F(Cli, RunTakesTheTestDataBesideTheModelAndWritesOutputs) {
 
 TEST_F(Cli, RandomInputsAreTheSameEachTimeAndSayTheirSeed) {
   WriteFile(Path("model.onnx"), PerceptronFile());
-  const std::vector<std::string> words = {"run",   Path("model.onnx"),
-                                          "--json", "--dim",
-                                          "batch=4", "--seed",
-                                          "9"};
+  const std::vector<std::string> words = {
+      "run", Path("model.onnx"), "--json", "--dim", "batch=4", "--seed", "9"};
   const Finished first = Quern(words);
   const Finished second = Quern(words);
   ASSERT_EQ(first.exit_code, 0) << first.err;
@@ -158,9 +157,9 @@ TEST_F(Cli, RandomInputsAreTheSameEachTimeAndSayTheirSeed) {
 
 TEST_F(Cli, BenchPrintsOneObjectForPrograms) {
   WriteFile(Path("model.onnx"), PerceptronFile());
-  const Finished finished = Quern({"bench", Path("model.onnx"), "--runs", "10",
-                                   "--warmup", "1", "--threads", "1",
-                                   "--json"});
+  const Finished finished =
+      Quern({"bench", Path("model.onnx"), "--runs", "10", "--warmup", "1",
+             "--threads", "1", "--json"});
   ASSERT_EQ(finished.exit_code, 0) << finished.err;
   const auto json = nlohmann::json::parse(finished.out);
   std::vector<std::string> keys;

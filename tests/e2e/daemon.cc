@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/e2e/daemon.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <signal.h>
+#include <spawn.h>
 #include <sstream>
+#include <unistd.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 
 extern char** environ;
 
@@ -50,8 +49,8 @@ pid_t Spawn(const std::vector<std::string>& words, const std::string& out_path,
   }
   posix_spawn_file_actions_addopen(&actions, 2, err_path.c_str(), kFlags, 0600);
   pid_t pid = -1;
-  const int error = posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(),
-                                environ);
+  const int error =
+      posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   return error == 0 ? pid : -1;
 }
@@ -109,13 +108,10 @@ Finished RunProgram(const std::vector<std::string>& words) {
 }
 
 Daemon::Daemon(const std::vector<std::string>& arguments) {
-  std::vector<std::string> words = {Program("quernd"),
-                                    "--grpc-address",
-                                    "127.0.0.1:0",
-                                    "--metrics-address",
-                                    "127.0.0.1:0",
-                                    "--cache-dir",
-                                    folder_.path() + "/cache"};
+  std::vector<std::string> words = {
+      Program("quernd"),        "--grpc-address", "127.0.0.1:0",
+      "--metrics-address",      "127.0.0.1:0",    "--cache-dir",
+      folder_.path() + "/cache"};
   // What is given again counts from its last place.
   words.insert(words.end(), arguments.begin(), arguments.end());
   int ends[2];

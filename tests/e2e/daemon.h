@@ -4,12 +4,12 @@
 // folder, quern to its end.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-#include <sys/types.h>
-
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <grpcpp/grpcpp.h>
+#include <sys/types.h>
 
 #include "proto/inference/grpc_service.grpc.pb.h"
 #include "proto/quern/v1/graph_service.grpc.pb.h"

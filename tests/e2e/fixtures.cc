@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/e2e/fixtures.h"
 
+#include <cstring>
+
 #include <google/protobuf/text_format.h>
 #include <openssl/sha.h>
-
-#include <cstring>
 
 #include "proto/onnx/onnx.pb.h"
 #include "tests/support/model_generator.h"
@@ -117,8 +117,7 @@ Submitted SendContent(Daemon& daemon, const v1::SubmitHeader& header,
                       const std::string& content) {
   Submitted submitted;
   grpc::ClientContext context;
-  const auto writer =
-      daemon.graphs().Submit(&context, &submitted.response);
+  const auto writer = daemon.graphs().Submit(&context, &submitted.response);
   v1::SubmitRequest message;
   *message.mutable_header() = header;
   bool open = writer->Write(message);

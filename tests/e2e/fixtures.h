@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "proto/inference/grpc_service.pb.h"
 #include "proto/quern/v1/graph.pb.h"
 #include "proto/quern/v1/graph_service.pb.h"
@@ -59,7 +60,8 @@ struct Executed {
   grpc::Status status;
   v1::ExecuteResult result;
 };
-[[nodiscard]] Executed Execute(Daemon& daemon, const v1::ExecuteRequest& request);
+[[nodiscard]] Executed Execute(Daemon& daemon,
+                               const v1::ExecuteRequest& request);
 
 void AddFloats(v1::ExecuteRequest& request, const std::string& name,
                const std::vector<int64_t>& dims,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The GraphService, spoken to on the real daemon.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include "tests/e2e/fixtures.h"
 
 namespace quern::e2e {
@@ -23,12 +23,40 @@ constexpr char kStackTimesX[] = R"pb(
     data_type: DATA_TYPE_F32
     dims { constant: 3 }
   }
-  nodes { op: "const" results: "a" attributes { key: "value" value { int_value: 1 } } }
-  nodes { op: "const" results: "b" attributes { key: "value" value { int_value: 2 } } }
-  nodes { op: "const" results: "c" attributes { key: "value" value { int_value: 3 } } }
   nodes {
-    op: "quern.stack@1" operands: "a" operands: "b" operands: "c" results: "s"
-    attributes { key: "axis" value { int_value: 0 } }
+    op: "const"
+    results: "a"
+    attributes {
+      key: "value"
+      value { int_value: 1 }
+    }
+  }
+  nodes {
+    op: "const"
+    results: "b"
+    attributes {
+      key: "value"
+      value { int_value: 2 }
+    }
+  }
+  nodes {
+    op: "const"
+    results: "c"
+    attributes {
+      key: "value"
+      value { int_value: 3 }
+    }
+  }
+  nodes {
+    op: "quern.stack@1"
+    operands: "a"
+    operands: "b"
+    operands: "c"
+    results: "s"
+    attributes {
+      key: "axis"
+      value { int_value: 0 }
+    }
   }
   nodes { op: "mul" operands: "s" operands: "x" results: "y" }
   outputs { name: "y" }
@@ -62,9 +90,8 @@ class Graphs : public ::testing::Test {
 
   // Submits a graph in text form; its id.
   static std::string SubmitText(const std::string& text) {
-    const Submitted submitted =
-        Submit(*daemon_, v1::CONTENT_FORMAT_GRAPH,
-               GraphFromText(text).SerializeAsString());
+    const Submitted submitted = Submit(*daemon_, v1::CONTENT_FORMAT_GRAPH,
+                                       GraphFromText(text).SerializeAsString());
     EXPECT_TRUE(submitted.status.ok()) << submitted.status.error_message();
     return submitted.response.graph_id();
   }
@@ -131,8 +158,9 @@ TEST_F(Graphs, OneConstantIsUsedOnTwoDevicesJoinedByACopy) {
 
 TEST_F(Graphs, TheSameContentTwiceCostsOnlyItsHash) {
   const std::string content =
-      GraphFromText("inputs { name: 'x' data_type: DATA_TYPE_F32 dims { "
-                    "constant: 17 } } outputs { name: 'x' }")
+      GraphFromText(
+          "inputs { name: 'x' data_type: DATA_TYPE_F32 dims { "
+          "constant: 17 } } outputs { name: 'x' }")
           .SerializeAsString();
   v1::SubmitHeader header;
   header.set_sha256(Sha256(content));
@@ -163,8 +191,8 @@ TEST_F(Graphs, AWeightIsSubmittedOnceAndUsedByHash) {
       "nodes { op: 'add' operands: 'x' operands: 'w' results: 'y' } "
       "outputs { name: 'y' }");
   graph.mutable_weights(0)->set_sha256(Sha256(weight));
-  const Submitted made = Submit(*daemon_, v1::CONTENT_FORMAT_GRAPH,
-                                graph.SerializeAsString());
+  const Submitted made =
+      Submit(*daemon_, v1::CONTENT_FORMAT_GRAPH, graph.SerializeAsString());
   ASSERT_TRUE(made.status.ok()) << made.status.error_message();
   v1::ExecuteRequest request;
   request.mutable_subject()->set_graph_id(made.response.graph_id());
@@ -296,8 +324,7 @@ TEST_F(Graphs, DevicesAndVocabularyAreListed) {
   EXPECT_TRUE(devices.devices(0).available());
   v1::DescribeVocabularyResponse vocabulary;
   grpc::ClientContext c2;
-  ASSERT_TRUE(
-      daemon_->graphs().DescribeVocabulary(&c2, {}, &vocabulary).ok());
+  ASSERT_TRUE(daemon_->graphs().DescribeVocabulary(&c2, {}, &vocabulary).ok());
   EXPECT_GT(vocabulary.entries_size(), 80);
 }
 
@@ -314,9 +341,8 @@ TEST_F(Graphs, EveryBadSubmissionGetsASentenceAndTheServerServesOn) {
   const Case cases[] = {
       {"hash", [](auto& h, auto&) { h.set_sha256("abc"); }, invalid,
        "a SHA-256 has 32 bytes, got 3"},
-      {"wrong hash",
-       [](auto& h, auto&) { h.set_sha256(std::string(32, 'a')); }, invalid,
-       "the content does not have the SHA-256 that the header names"},
+      {"wrong hash", [](auto& h, auto&) { h.set_sha256(std::string(32, 'a')); },
+       invalid, "the content does not have the SHA-256 that the header names"},
       {"empty", [](auto& h, auto&) { h.set_size_bytes(0); }, invalid,
        "the content is empty"},
       {"huge", [](auto& h, auto&) { h.set_size_bytes(~uint64_t{0}); },
@@ -331,10 +357,10 @@ TEST_F(Graphs, EveryBadSubmissionGetsASentenceAndTheServerServesOn) {
       {"unknown format",
        [](auto& h, auto&) { h.set_format(static_cast<v1::ContentFormat>(99)); },
        invalid, "the format 99 of the content is not known"},
-      {"no graph", [](auto&, auto&) {}, invalid,
-       "bytes are no quern.v1.Graph"},
-      {"no model", [](auto& h, auto&) { h.set_format(v1::CONTENT_FORMAT_ONNX); },
-       invalid, "no ONNX model"},
+      {"no graph", [](auto&, auto&) {}, invalid, "bytes are no quern.v1.Graph"},
+      {"no model",
+       [](auto& h, auto&) { h.set_format(v1::CONTENT_FORMAT_ONNX); }, invalid,
+       "no ONNX model"},
       {"fixed input of a graph",
        [](auto& h, auto&) { h.add_fixed_inputs()->set_name("x"); }, invalid,
        "inputs can be fixed for ONNX files only"},
@@ -405,10 +431,9 @@ TEST_F(Graphs, CutOffAndScrambledFilesNeverStopTheServer) {
       bytes[place] = static_cast<char>(next());
     }
     if (i % 5 == 0) bytes.resize(1 + next() % bytes.size());
-    const Submitted submitted =
-        Submit(*daemon_, is_graph ? v1::CONTENT_FORMAT_GRAPH
-                                  : v1::CONTENT_FORMAT_ONNX,
-               bytes);
+    const Submitted submitted = Submit(
+        *daemon_, is_graph ? v1::CONTENT_FORMAT_GRAPH : v1::CONTENT_FORMAT_ONNX,
+        bytes);
     // It may happen to be sound; then it must load, or fail with a status.
     if (!submitted.status.ok() || submitted.response.graph_id().empty()) {
       ASSERT_NE(submitted.status.error_code(), grpc::StatusCode::UNAVAILABLE)

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The V2 protocol, spoken to the real daemon.
-#include <gmock/gmock.h>
-#include <grpcpp/generic/generic_stub.h>
-#include <gtest/gtest.h>
-#include <signal.h>
-
 #include <atomic>
 #include <fstream>
+#include <signal.h>
 #include <sstream>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <gtest/gtest.h>
+
 #include "tests/e2e/fixtures.h"
 
 namespace quern::e2e {
@@ -62,9 +62,10 @@ Repository* V2::repository_ = nullptr;
 Daemon* V2::daemon_ = nullptr;
 
 TEST_F(V2, TheReadyLineNamesWhatIsServed) {
-  EXPECT_THAT(daemon_->ready_line(),
-              ::testing::MatchesRegex("quernd ready grpc=127\\.0\\.0\\.1:[0-9]+ "
-                                      "metrics=127\\.0\\.0\\.1:[0-9]+"));
+  EXPECT_THAT(
+      daemon_->ready_line(),
+      ::testing::MatchesRegex("quernd ready grpc=127\\.0\\.0\\.1:[0-9]+ "
+                              "metrics=127\\.0\\.0\\.1:[0-9]+"));
 }
 
 TEST_F(V2, LiveReadyAndMetadataTellTheTruth) {
@@ -110,7 +111,8 @@ TEST_F(V2, AnAnswerIsRawComplete_AndEchoesTheId) {
   EXPECT_EQ(called.response.model_version(), "3");
   ASSERT_EQ(called.response.outputs_size(), 1);
   EXPECT_FALSE(called.response.outputs(0).has_contents());
-  EXPECT_THAT(called.response.outputs(0).shape(), ::testing::ElementsAre(3, 10));
+  EXPECT_THAT(called.response.outputs(0).shape(),
+              ::testing::ElementsAre(3, 10));
   const std::vector<float> values =
       FloatsOf(called.response.raw_output_contents(0));
   ASSERT_EQ(values.size(), 30u);
@@ -165,11 +167,14 @@ TEST_F(V2, EveryBadRequestGetsASentenceAndTheServerServesOn) {
        "model 'mlp' has no version '2', it has 1, 3"},
       {"no version", [](auto& r) { r.set_model_version("latest"); }, not_found,
        "model 'mlp' has no version 'latest', it has 1, 3"},
-      {"no input", [](auto& r) { r.clear_inputs(); r.clear_raw_input_contents(); },
+      {"no input",
+       [](auto& r) {
+         r.clear_inputs();
+         r.clear_raw_input_contents();
+       },
        invalid, "input 'features' is missing"},
-      {"wrong input",
-       [](auto& r) { r.mutable_inputs(0)->set_name("pixels"); }, invalid,
-       "the model has no input 'pixels', its inputs are 'features'"},
+      {"wrong input", [](auto& r) { r.mutable_inputs(0)->set_name("pixels"); },
+       invalid, "the model has no input 'pixels', its inputs are 'features'"},
       {"wrong type", [](auto& r) { r.mutable_inputs(0)->set_datatype("FP64"); },
        invalid, "input 'features': expected datatype FP32, got FP64"},
       {"wrong rank", [](auto& r) { r.mutable_inputs(0)->add_shape(1); },
@@ -239,8 +244,7 @@ grpc::Status CallRaw(Daemon& daemon, const std::string& method,
   grpc::CompletionQueue queue;
   const grpc::Slice slice(bytes);
   const grpc::ByteBuffer request(&slice, 1);
-  const auto call =
-      stub.PrepareUnaryCall(&context, method, request, &queue);
+  const auto call = stub.PrepareUnaryCall(&context, method, request, &queue);
   call->StartCall();
   grpc::ByteBuffer response;
   grpc::Status status;
@@ -374,9 +378,9 @@ TEST_F(V2, MetricsTellOfRequestsAndOfEachKernel) {
 TEST(Daemon, ASecondStartWithTheSameCacheCompilesNothing) {
   const Repository repository;
   const Folder cache;
-  const std::vector<std::string> arguments = {
-      "--model-repository", repository.path(), "--cache-dir",
-      cache.path() + "/kernels"};
+  const std::vector<std::string> arguments = {"--model-repository",
+                                              repository.path(), "--cache-dir",
+                                              cache.path() + "/kernels"};
   {
     Daemon first(arguments);
     EXPECT_GT(first.Metric("quern_kernel_compiles_total"), 0);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "engine/ir/builder.h"
 
 namespace quern::graph_import {

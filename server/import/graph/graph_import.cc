@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/symbolic.h"
@@ -59,8 +60,8 @@ absl::StatusOr<ir::DType> TypeOf(v1::DataType type) {
     case v1::DATA_TYPE_F64:
       return ir::DType::kF64;
     default:
-      return absl::InvalidArgumentError(absl::StrCat(
-          "data type ", static_cast<int>(type), " is not known"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("data type ", static_cast<int>(type), " is not known"));
   }
 }
 
@@ -110,9 +111,9 @@ class Importer {
  private:
   absl::Status Define(absl::string_view name, NamedValue value) {
     if (name.empty() || name.size() > kMaxNameBytes) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "a value's name has 1 to ", kMaxNameBytes, " bytes, got ",
-          name.size()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("a value's name has 1 to ", kMaxNameBytes,
+                       " bytes, got ", name.size()));
     }
     if (!values_.emplace(std::string(name), std::move(value)).second) {
       return absl::InvalidArgumentError(
@@ -124,9 +125,8 @@ class Importer {
   absl::StatusOr<NamedValue> Find(absl::string_view name) const {
     const auto it = values_.find(std::string(name));
     if (it == values_.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the value ", Quoted(name),
-                       " is not defined before it is used"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the value ", Quoted(name), " is not defined before it is used"));
     }
     return it->second;
   }
@@ -141,7 +141,8 @@ class Importer {
             "variable ", Quoted(variable.name()), " has the bounds ", least,
             "..", greatest, ", they must lie in 0..", kGreatestSize));
       }
-      if (!bounds_.emplace(variable.name(), std::pair(least, greatest)).second) {
+      if (!bounds_.emplace(variable.name(), std::pair(least, greatest))
+               .second) {
         return absl::InvalidArgumentError(absl::StrCat(
             "variable ", Quoted(variable.name()), " is listed twice"));
       }
@@ -237,10 +238,9 @@ class Importer {
                          " on sizes is not known"));
     }
     if (operands.empty() || (!any_number && operands.size() != 2)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("operation ",
-                       v1::SizeOperation::Kind_Name(operation.kind()),
-                       " on ", operands.size(), " sizes"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "operation ", v1::SizeOperation::Kind_Name(operation.kind()), " on ",
+          operands.size(), " sizes"));
     }
     Id result = operands[0];
     for (size_t i = 1; i < operands.size(); ++i) {
@@ -282,8 +282,10 @@ class Importer {
     const std::string what = absl::StrCat("input ", Quoted(input.name()));
     const absl::Status status = [&]() -> absl::Status {
       QUERN_ASSIGN_OR_RETURN(const ir::DType dtype, TypeOf(input.data_type()));
-      graph::Port port{
-          .name = input.name(), .dtype = dtype, .dims = {}, .node = ir::kNoNode};
+      graph::Port port{.name = input.name(),
+                       .dtype = dtype,
+                       .dims = {},
+                       .node = ir::kNoNode};
       for (const v1::Size& dim : input.dims()) {
         if (dim.kind_case() != v1::Size::kConstant &&
             dim.kind_case() != v1::Size::kVariable) {
@@ -293,12 +295,11 @@ class Importer {
         QUERN_ASSIGN_OR_RETURN(const Id size, SizeOf(dim));
         port.dims.push_back(size);
       }
-      port.node =
-          builder_.Input(static_cast<int>(graph_.inputs.size()), dtype,
-                         port.dims, input.device());
+      port.node = builder_.Input(static_cast<int>(graph_.inputs.size()), dtype,
+                                 port.dims, input.device());
       QUERN_RETURN_IF_ERROR(builder_.status());
-      QUERN_RETURN_IF_ERROR(Define(
-          input.name(), {port.node, {false, input.device()}}));
+      QUERN_RETURN_IF_ERROR(
+          Define(input.name(), {port.node, {false, input.device()}}));
       graph_.inputs.push_back(std::move(port));
       return absl::OkStatus();
     }();
@@ -320,15 +321,15 @@ class Importer {
       }
       std::vector<Id> dims;
       for (int64_t dim : weight.dims()) dims.push_back(builder_.Int(dim));
-      const Id node = builder_.Weight(static_cast<int>(graph_.weights.size()),
-                                      dtype, dims);
+      const Id node =
+          builder_.Weight(static_cast<int>(graph_.weights.size()), dtype, dims);
       QUERN_RETURN_IF_ERROR(builder_.status());
       QUERN_RETURN_IF_ERROR(Define(weight.name(), {node, {}}));
-      graph_.weights.push_back({.name = weight.name(),
-                                .dtype = dtype,
-                                .dims = {weight.dims().begin(),
-                                         weight.dims().end()},
-                                .data = std::move(data)});
+      graph_.weights.push_back(
+          {.name = weight.name(),
+           .dtype = dtype,
+           .dims = {weight.dims().begin(), weight.dims().end()},
+           .data = std::move(data)});
       return absl::OkStatus();
     }();
     return Named(what, status);
@@ -344,9 +345,9 @@ class Importer {
 
   absl::Status ReadNode(int index) {
     const v1::Node& node = proto_.nodes(index);
-    const std::string result =
-        node.results_size() > 0 ? absl::StrCat(" ", Quoted(node.results(0)))
-                                : "";
+    const std::string result = node.results_size() > 0
+                                   ? absl::StrCat(" ", Quoted(node.results(0)))
+                                   : "";
     return Named(absl::StrCat("node ", index, result, " (",
                               node.op().substr(0, 80), ")"),
                  BuildNode(node));
@@ -358,13 +359,13 @@ class Importer {
     if (node.operands_size() < entry->least_operands ||
         (entry->greatest_operands >= 0 &&
          node.operands_size() > entry->greatest_operands)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "expects ", entry->least_operands,
-          entry->greatest_operands < 0 ? " or more"
-          : entry->greatest_operands == entry->least_operands
-              ? ""
-              : absl::StrCat(" to ", entry->greatest_operands),
-          " operands, got ", node.operands_size()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("expects ", entry->least_operands,
+                       entry->greatest_operands < 0 ? " or more"
+                       : entry->greatest_operands == entry->least_operands
+                           ? ""
+                           : absl::StrCat(" to ", entry->greatest_operands),
+                       " operands, got ", node.operands_size()));
     }
     QUERN_ASSIGN_OR_RETURN(const Attributes attributes,
                            ReadAttributes(node, *entry));
@@ -380,9 +381,8 @@ class Importer {
     std::vector<Id> results = entry->build(builder_, ids, attributes);
     QUERN_RETURN_IF_ERROR(builder_.status());
     if (static_cast<int64_t>(graph_.arena->size()) > 4 * options_.max_nodes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the graph unfolds to more than ",
-                       4 * options_.max_nodes, " nodes"));
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the graph unfolds to more than ", 4 * options_.max_nodes, " nodes"));
     }
     if (static_cast<int>(results.size()) != node.results_size()) {
       return absl::InvalidArgumentError(
@@ -398,8 +398,8 @@ class Importer {
         results[i] = builder_.Copy(results[i], node.device());
         QUERN_RETURN_IF_ERROR(builder_.status());
       }
-      QUERN_RETURN_IF_ERROR(Define(node.results(static_cast<int>(i)),
-                                   {results[i], place}));
+      QUERN_RETURN_IF_ERROR(
+          Define(node.results(static_cast<int>(i)), {results[i], place}));
     }
     return absl::OkStatus();
   }
@@ -441,15 +441,14 @@ class Importer {
         operand.node = builder_.Copy(operand.node, node.device());
         operand.place.device = node.device();
       }
-      const std::string& wanted =
-          !node.device().empty() ? node.device()
-          : decides != nullptr   ? decides->place.device
-                                 : operand.place.device;
+      const std::string& wanted = !node.device().empty() ? node.device()
+                                  : decides != nullptr   ? decides->place.device
+                                                         : operand.place.device;
       if (operand.place.device != wanted) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "an operand is on ", DeviceText(operand.place.device),
-            ", the node on ", DeviceText(wanted),
-            "; insert a node \"copy\" to bring it there"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("an operand is on ", DeviceText(operand.place.device),
+                         ", the node on ", DeviceText(wanted),
+                         "; insert a node \"copy\" to bring it there"));
       }
       if (decides == nullptr) decides = &operand;
       place = {false, wanted};
@@ -473,9 +472,9 @@ class Importer {
     std::sort(names.begin(), names.end());
     Attributes attributes;
     for (const std::string& name : names) {
-      const auto parameter = std::find_if(
-          entry.parameters.begin(), entry.parameters.end(),
-          [&](const Parameter& p) { return name == p.name; });
+      const auto parameter =
+          std::find_if(entry.parameters.begin(), entry.parameters.end(),
+                       [&](const Parameter& p) { return name == p.name; });
       if (parameter == entry.parameters.end()) {
         return absl::InvalidArgumentError(
             absl::StrCat("there is no attribute ", Quoted(name)));
@@ -586,8 +585,8 @@ class Importer {
           const NamedValue value,
           Find(output.value().empty() ? output.name() : output.value()));
       // An output leaves the engine, so its type must be a strong one.
-      const Id node = builder_.Cast(
-          value.node, ir::Strong(builder_.DTypeOf(value.node)));
+      const Id node =
+          builder_.Cast(value.node, ir::Strong(builder_.DTypeOf(value.node)));
       QUERN_RETURN_IF_ERROR(builder_.status());
       graph_.outputs.push_back({.name = output.name(),
                                 .dtype = builder_.DTypeOf(node),

@@ -15,6 +15,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "engine/graph/graph.h"
 #include "proto/quern/v1/graph.pb.h"
 

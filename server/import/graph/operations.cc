@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/ir/op.h"
 #include "server/import/graph/vocabulary.h"
 
@@ -112,8 +113,8 @@ Results Pad(Builder& b, Operands x, const Attributes& a) {
 }
 
 Results Shrink(Builder& b, Operands x, const Attributes& a) {
-  return {b.Shrink(x[0], a["begins"].sizes, a["sizes"].sizes,
-                   a["steps"].integers)};
+  return {
+      b.Shrink(x[0], a["begins"].sizes, a["sizes"].sizes, a["steps"].integers)};
 }
 
 Results Flip(Builder& b, Operands x, const Attributes& a) {
@@ -186,8 +187,8 @@ Entry Row(Op op, const char* meaning, int least, int greatest,
 
 std::vector<Entry> WithParameters() {
   return {
-      Row(Op::kConst, {{"data_type", P::kDataType, true}, {"value", P::kNumber}},
-          Const),
+      Row(Op::kConst,
+          {{"data_type", P::kDataType, true}, {"value", P::kNumber}}, Const),
       Row(Op::kConstArray, "a small array; on no device", 0, 0,
           {{"data_type", P::kDataType, true},
            {"dims", P::kInts, true},
@@ -254,9 +255,9 @@ std::vector<Entry> OperationEntries() {
     const absl::StatusOr<Op> op = ir::ParseOp(entry.op);
     return op.ok() ? static_cast<int>(*op) : ir::kNumOps;
   };
-  std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
-    return number(a) < number(b);
-  });
+  std::sort(
+      entries.begin(), entries.end(),
+      [&](const Entry& a, const Entry& b) { return number(a) < number(b); });
   return entries;
 }
 

@@ -60,9 +60,12 @@ std::string VocabularyPage() {
   std::string page =
       "# What the nodes of a graph may be\n\n"
       "Written from the server's own tables; a test compares the two.\n"
-      "`Node.op` is an operation's name, or a function's name and version. The\n"
-      "type of a parameter is the field of `Attribute` that holds it. Operands\n"
-      "of elementwise operations broadcast as in NumPy and promote to a common\n"
+      "`Node.op` is an operation's name, or a function's name and version. "
+      "The\n"
+      "type of a parameter is the field of `Attribute` that holds it. "
+      "Operands\n"
+      "of elementwise operations broadcast as in NumPy and promote to a "
+      "common\n"
       "type. Inputs and weights are not nodes: see `Graph`.\n\n"
       "| op | operands | parameters | meaning |\n"
       "|---|---|---|---|\n";

@@ -13,6 +13,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+
 #include "engine/ir/builder.h"
 #include "server/import/graph/attributes.h"
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/codec.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 namespace quern::server {
 namespace {
@@ -16,7 +15,8 @@ using ::testing::HasSubstr;
 
 TensorSpec Spec(const std::string& name, ir::DType dtype,
                 std::vector<int64_t> dims) {
-  return {.name = name, .dtype = dtype, .dims = std::move(dims), .dim_text = {}};
+  return {
+      .name = name, .dtype = dtype, .dims = std::move(dims), .dim_text = {}};
 }
 
 inference::ModelInferRequest::InferInputTensor* AddInput(
@@ -52,9 +52,8 @@ TEST(Codec, RawInputsAreReadWhereTheyLie) {
   AddInput(request, "a", "FP32", {1, 1});
   request.add_raw_input_contents(std::string("\1\0\0\0\2\0\0\0", 8));
   request.add_raw_input_contents(std::string("\0\0\x80\x3f", 4));
-  const auto inputs = DecodeInputs(
-      request,
-      {Spec("a", ir::DType::kF32, {1, 1}), Spec("b", ir::DType::kI32, {-1})});
+  const auto inputs = DecodeInputs(request, {Spec("a", ir::DType::kF32, {1, 1}),
+                                             Spec("b", ir::DType::kI32, {-1})});
   ASSERT_TRUE(inputs.ok()) << inputs.status();
   EXPECT_EQ(inputs->views[0].data, request.raw_input_contents(1).data());
   EXPECT_EQ(inputs->views[1].data, request.raw_input_contents(0).data());
@@ -119,14 +118,18 @@ TEST(Codec, BadInputsAreNamed) {
        "input 'x' is given twice"},
       {"type",
        [](auto& r) {
-         AddInput(r, "x", "INT32", {1})->mutable_contents()->add_int_contents(1);
+         AddInput(r, "x", "INT32", {1})
+             ->mutable_contents()
+             ->add_int_contents(1);
        },
        "input 'x': expected datatype FP32, got INT32"},
       {"unknown type", [](auto& r) { AddInput(r, "x", "FP8", {1}); },
        "there is no datatype 'FP8'"},
       {"mixed",
        [](auto& r) {
-         AddInput(r, "x", "FP32", {1})->mutable_contents()->add_fp32_contents(1);
+         AddInput(r, "x", "FP32", {1})
+             ->mutable_contents()
+             ->add_fp32_contents(1);
          r.add_raw_input_contents("abcd");
        },
        "input 'x': has contents, and the request raw_input_contents"},
@@ -145,12 +148,16 @@ TEST(Codec, BadInputsAreNamed) {
        "input 'x': expected 8 bytes for its shape and datatype, got 4"},
       {"typed size",
        [](auto& r) {
-         AddInput(r, "x", "FP32", {2})->mutable_contents()->add_fp32_contents(1);
+         AddInput(r, "x", "FP32", {2})
+             ->mutable_contents()
+             ->add_fp32_contents(1);
        },
        "input 'x': expected 2 elements in fp32_contents, got 1"},
       {"wrong field",
        [](auto& r) {
-         AddInput(r, "x", "FP32", {1})->mutable_contents()->add_fp64_contents(1);
+         AddInput(r, "x", "FP32", {1})
+             ->mutable_contents()
+             ->add_fp64_contents(1);
        },
        "contents of type FP32 belong into fp32_contents alone"},
       {"negative",
@@ -195,7 +202,9 @@ TEST(Codec, ABoolThatIsNeitherZeroNorOneIsRefused) {
 
 TEST(Codec, AnIntegerBeyondItsTypeIsRefused) {
   inference::ModelInferRequest request;
-  AddInput(request, "x", "INT8", {1})->mutable_contents()->add_int_contents(128);
+  AddInput(request, "x", "INT8", {1})
+      ->mutable_contents()
+      ->add_int_contents(128);
   const auto inputs = DecodeInputs(request, {Spec("x", ir::DType::kI8, {1})});
   EXPECT_THAT(std::string(inputs.status().message()),
               HasSubstr("element 0 is 128, outside INT8"));
@@ -215,8 +224,9 @@ TEST(Codec, OutputsAreSelectedInTheOrderAskedFor) {
                                          Spec("c", ir::DType::kF32, {})};
   EXPECT_THAT(*SelectOutputs({}, specs), ElementsAre(0, 1, 2));
   EXPECT_THAT(*SelectOutputs({"c", "a"}, specs), ElementsAre(2, 0));
-  EXPECT_THAT(std::string(SelectOutputs({"d"}, specs).status().message()),
-              HasSubstr("the model has no output 'd', its outputs are 'a', 'b'"));
+  EXPECT_THAT(
+      std::string(SelectOutputs({"d"}, specs).status().message()),
+      HasSubstr("the model has no output 'd', its outputs are 'a', 'b'"));
   EXPECT_THAT(std::string(SelectOutputs({"a", "a"}, specs).status().message()),
               HasSubstr("output 'a' is asked for twice"));
 }
@@ -258,7 +268,7 @@ TEST(Codec, SharesOfKernelsSumToOneAndLeaveOutTheLoad) {
   const KernelReport second = kernel("b", 1, 6000);
   KernelReport load = kernel("c", 1, 1'000'000);
   load.at_load = true;
-  const auto kernels = ToProto({first, second, load}, {});
+  const auto kernels = ToProto({first, second, load});
   ASSERT_EQ(kernels.size(), 3u);
   EXPECT_EQ(kernels[0].name(), "b");
   EXPECT_DOUBLE_EQ(kernels[0].share(), 0.75);

@@ -59,8 +59,7 @@ TEST(Config, NamesTheFlagThatIsWrong) {
 TEST(Config, HelpAndVersionEndWell) {
   EXPECT_THAT(Parse({"--help"}).message, HasSubstr("--model-repository"));
   EXPECT_EQ(Parse({"--help"}).exit_code, 0);
-  EXPECT_THAT(Parse({"--version"}).message,
-              ::testing::StartsWith("quernd 0."));
+  EXPECT_THAT(Parse({"--version"}).message, ::testing::StartsWith("quernd 0."));
   EXPECT_EQ(Parse({"--version"}).exit_code, 0);
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/engine.h"
 
 namespace quern::server {
@@ -45,10 +46,9 @@ class EchoModel final : public Model {
     Binding binding;
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i].dims.size() != inputs_[i].dims.size()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("input '", inputs_[i].name, "' has rank ",
-                         inputs[i].dims.size(), ", expected ",
-                         inputs_[i].dims.size()));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "input '", inputs_[i].name, "' has rank ", inputs[i].dims.size(),
+            ", expected ", inputs_[i].dims.size()));
       }
       binding.output_dims.push_back(inputs[i].dims);
       binding.output_bytes.push_back(inputs[i].size);
@@ -74,8 +74,8 @@ class EchoModel final : public Model {
     return {kernel};
   }
   void ResetStatistics() const override {}
-  absl::StatusOr<std::string> Explain(Stage,
-                                      const std::string& kernel) const override {
+  absl::StatusOr<std::string> Explain(
+      Stage, const std::string& kernel) const override {
     if (kernel.empty() || kernel == "echo") return "echo";
     return absl::NotFoundError(absl::StrCat("no kernel '", kernel, "'"));
   }

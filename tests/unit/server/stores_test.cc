@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <thread>
 
 #include "server/graph_store.h"
 #include "server/metrics_exporter.h"
@@ -54,9 +54,9 @@ TEST(ModelStore, ServesTheGreatestReadyVersionUnlessOneIsNamed) {
   store.EndLoad("m", 10, absl::InternalError("no luck"));
   EXPECT_EQ(store.Find("m", "")->version, 2);
   EXPECT_EQ(store.Find("m", "1")->version, 1);
-  EXPECT_EQ(store.Find("m", "10").status(),
-            absl::NotFoundError(
-                "model 'm' version 10 could not be loaded: no luck"));
+  EXPECT_EQ(
+      store.Find("m", "10").status(),
+      absl::NotFoundError("model 'm' version 10 could not be loaded: no luck"));
   EXPECT_EQ(store.Find("m", "3").status(),
             absl::NotFoundError("model 'm' has no version '3', it has 1, 2, "
                                 "10"));
@@ -95,12 +95,11 @@ TEST(ModelStore, ARemovedModelLeavesTheMetricsAndRunsOn) {
               HasSubstr("quern_requests_total{model=\"m/1\",code=\"OK\"} 1"));
   ASSERT_TRUE(store.Remove("m", 1).ok());
   held->CountRequest(absl::StatusCode::kOk, 1000, 10);
-  EXPECT_THAT(MetricsText(metrics,
-                          [] {
-                            return std::vector<
-                                std::shared_ptr<const LoadedModel>>{};
-                          }),
-              Not(HasSubstr("m/1")));
+  EXPECT_THAT(
+      MetricsText(
+          metrics,
+          [] { return std::vector<std::shared_ptr<const LoadedModel>>{}; }),
+      Not(HasSubstr("m/1")));
 }
 
 TEST(ModelStore, AReplacedModelHandsItsLabelOver) {
@@ -111,10 +110,11 @@ TEST(ModelStore, AReplacedModelHandsItsLabelOver) {
     store.EndLoad("m", 1, Loaded("m/1", metrics));
   }
   store.Find("m", "1")->loaded->CountRequest(absl::StatusCode::kOk, 1, 1);
-  EXPECT_THAT(MetricsText(metrics, [] {
-                return std::vector<std::shared_ptr<const LoadedModel>>{};
-              }),
-              HasSubstr("quern_requests_total{model=\"m/1\",code=\"OK\"} 1"));
+  EXPECT_THAT(
+      MetricsText(
+          metrics,
+          [] { return std::vector<std::shared_ptr<const LoadedModel>>{}; }),
+      HasSubstr("quern_requests_total{model=\"m/1\",code=\"OK\"} 1"));
 }
 
 TEST(MetricsText, HasHistogramMeanVarianceAndCvOfEveryKernel) {

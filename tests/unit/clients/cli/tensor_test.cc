@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/cli/tensor.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "proto/onnx/onnx.pb.h"
 
@@ -90,9 +90,9 @@ TEST(RandomTensors, AreTheSameForTheSameSeedAndWithinTheirRange) {
   spec.add_dim_text("n");
   spec.add_dims(100);
   spec.add_dim_text("100");
-  for (v1::DataType type : {v1::DATA_TYPE_F32, v1::DATA_TYPE_F64,
-                            v1::DATA_TYPE_F16, v1::DATA_TYPE_BF16,
-                            v1::DATA_TYPE_I64, v1::DATA_TYPE_U8}) {
+  for (v1::DataType type :
+       {v1::DATA_TYPE_F32, v1::DATA_TYPE_F64, v1::DATA_TYPE_F16,
+        v1::DATA_TYPE_BF16, v1::DATA_TYPE_I64, v1::DATA_TYPE_U8}) {
     spec.set_data_type(type);
     const auto tensor = RandomTensor(spec, {{"n", 7}}, 3);
     ASSERT_TRUE(tensor.ok());
@@ -125,8 +125,7 @@ TEST(RandomTensors, AFreeDimensionIsOneUnlessItIsNamed) {
   spec.add_dims(-1);
   spec.add_dim_text("n");
   EXPECT_EQ(Elements(RandomTensor(spec, {}, 1)->tensor()), 1);
-  EXPECT_FALSE(
-      RandomTensor(spec, {{"n", int64_t{1} << 40}}, 1).ok());
+  EXPECT_FALSE(RandomTensor(spec, {{"n", int64_t{1} << 40}}, 1).ok());
 }
 
 class TensorFiles : public ::testing::Test {

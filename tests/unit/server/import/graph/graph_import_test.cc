@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/import/graph/graph_import.h"
 
+#include "absl/strings/str_cat.h"
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
-#include "absl/strings/str_cat.h"
 #include "engine/ir/builder.h"
 
 namespace quern::graph_import {
@@ -71,12 +71,40 @@ TEST(GraphImport, AStackOfConstantsIsOneArrayWithoutAProductByOne) {
       data_type: DATA_TYPE_F32
       dims { constant: 3 }
     }
-    nodes { op: "const" results: "a" attributes { key: "value" value { int_value: 1 } } }
-    nodes { op: "const" results: "b" attributes { key: "value" value { int_value: 2 } } }
-    nodes { op: "const" results: "c" attributes { key: "value" value { int_value: 3 } } }
     nodes {
-      op: "quern.stack@1" operands: "a" operands: "b" operands: "c" results: "s"
-      attributes { key: "axis" value { int_value: 0 } }
+      op: "const"
+      results: "a"
+      attributes {
+        key: "value"
+        value { int_value: 1 }
+      }
+    }
+    nodes {
+      op: "const"
+      results: "b"
+      attributes {
+        key: "value"
+        value { int_value: 2 }
+      }
+    }
+    nodes {
+      op: "const"
+      results: "c"
+      attributes {
+        key: "value"
+        value { int_value: 3 }
+      }
+    }
+    nodes {
+      op: "quern.stack@1"
+      operands: "a"
+      operands: "b"
+      operands: "c"
+      results: "s"
+      attributes {
+        key: "axis"
+        value { int_value: 0 }
+      }
     }
     nodes { op: "mul" operands: "s" operands: "x" results: "y" }
     outputs { name: "y" }
@@ -117,7 +145,12 @@ TEST(GraphImport, WeightsPointIntoTheMessageOrIntoSubmittedContent) {
     return absl::NotFoundError("no such content");
   };
   const std::string weights = R"pb(
-    weights { name: "v" data_type: DATA_TYPE_I8 dims: 4 data: "\001\002\003\004" }
+    weights {
+      name: "v"
+      data_type: DATA_TYPE_I8
+      dims: 4
+      data: "\001\002\003\004"
+    }
     weights { name: "w" data_type: DATA_TYPE_F32 dims: 2 sha256: "h" }
     outputs { name: "v" }
     outputs { name: "w" }
@@ -152,9 +185,24 @@ TEST(GraphImport, ANodeWithADeviceGetsItsInputsCopiedThere) {
 
 TEST(GraphImport, AConstantNeedsNoCopyToMeetADevice) {
   const auto graph = Import(WithInput(R"pb(
-    nodes { op: "const" results: "c" attributes { key: "value" value { float_value: 2 } } }
+    nodes {
+      op: "const"
+      results: "c"
+      attributes {
+        key: "value"
+        value { float_value: 2 }
+      }
+    }
     nodes { op: "mul" operands: "x" operands: "c" results: "a" device: "cpu" }
-    nodes { op: "copy" operands: "a" results: "b" attributes { key: "device" value { string_value: "ref" } } }
+    nodes {
+      op: "copy"
+      operands: "a"
+      results: "b"
+      attributes {
+        key: "device"
+        value { string_value: "ref" }
+      }
+    }
     nodes { op: "mul" operands: "b" operands: "c" results: "y" device: "ref" }
     outputs { name: "y" }
   )pb"));
@@ -283,8 +331,8 @@ TEST(GraphImport, BadGraphsAreNamedForWhatIsWrong) {
   };
   for (const BadGraph& c : cases) {
     const auto graph = Import(c.text);
-    EXPECT_EQ(graph.status().code(), c.code)
-        << c.text << "\n" << graph.status();
+    EXPECT_EQ(graph.status().code(), c.code) << c.text << "\n"
+                                             << graph.status();
     EXPECT_THAT(std::string(graph.status().message()), HasSubstr(c.message))
         << c.text;
   }
@@ -294,10 +342,10 @@ TEST(GraphImport, AGraphOverTheLimitOfNodesIsRefused) {
   ImportOptions options;
   options.max_nodes = 1;
   const auto graph = Import(WithInput(R"pb(
-    nodes { op: "neg" operands: "x" results: "a" }
-    nodes { op: "neg" operands: "a" results: "b" }
-    outputs { name: "b" }
-  )pb"),
+                              nodes { op: "neg" operands: "x" results: "a" }
+                              nodes { op: "neg" operands: "a" results: "b" }
+                              outputs { name: "b" }
+                            )pb"),
                             options);
   EXPECT_EQ(graph.status(), absl::ResourceExhaustedError(
                                 "the graph has 2 nodes, the limit is 1"));
@@ -305,8 +353,7 @@ TEST(GraphImport, AGraphOverTheLimitOfNodesIsRefused) {
 
 TEST(GraphImport, HostileNamesAreQuotedPrintably) {
   const auto graph = Import(WithInput(Node("a\\001\\377b", "operands: 'x'")));
-  EXPECT_THAT(std::string(graph.status().message()),
-              HasSubstr("'a\\x01"));
+  EXPECT_THAT(std::string(graph.status().message()), HasSubstr("'a\\x01"));
 }
 
 }  // namespace

@@ -4,12 +4,12 @@
 // --update to write it anew.
 #include "server/import/graph/vocabulary.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <fstream>
 #include <set>
 #include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "engine/ir/op.h"
 
@@ -49,7 +49,8 @@ TEST(Vocabulary, FunctionsHaveVersionsAndUniqueNames) {
     EXPECT_NE(entry.build, nullptr) << entry.op;
     EXPECT_FALSE(entry.meaning.empty()) << entry.op;
     if (entry.op.starts_with("quern.")) {
-      EXPECT_THAT(entry.op, ::testing::MatchesRegex("quern\\.[a-z0-9_]+@[0-9]"));
+      EXPECT_THAT(entry.op,
+                  ::testing::MatchesRegex("quern\\.[a-z0-9_]+@[0-9]"));
     }
   }
 }
