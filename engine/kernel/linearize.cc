@@ -454,8 +454,19 @@ class Linearizer {
         pool_[srcs[0]].dtype == StrongIndex(node.dtype)) {
       return srcs[0];
     }
+    // An immediate may turn out to be 1 only here: x*1 is x.
+    if (node.op == Op::kMul) {
+      if (IsOne(srcs[0])) return srcs[1];
+      if (IsOne(srcs[1])) return srcs[0];
+    }
     const int block = stack_[std::max(LevelOf(Free(id)), base_depth_)];
     return Put(block, node.op, node.dtype, lanes, std::move(srcs));
+  }
+
+  bool IsOne(int value) const {
+    const Instruction& at = pool_[value];
+    return at.op == Op::kConst &&
+           at.imm == (ir::IsFloat(at.dtype) ? DoubleBits(1) : 1);
   }
 
   int EmitRange(Id range) {
@@ -650,7 +661,26 @@ class Linearizer {
     return Put(gap_block, Op::kCmpLt, DType::kBool, lanes, std::move(srcs));
   }
 
+  // The element of a constant array at a position known by now; -1 if this is
+  // no such load.
+  int Immediate(const Node& node) {
+    const Node& array = arena_[node.srcs[0]];
+    int64_t index = 0;
+    if (array.op != Op::kConstArray || node.srcs.size() != 2 ||
+        !ConstantIndex(node.srcs[1], &index)) {
+      return -1;
+    }
+    const std::vector<int64_t>& bits = array.attr->ints;
+    if (index < 0 || index >= static_cast<int64_t>(bits.size())) {
+      Error("a read outside a constant array");
+      return Constant(node.dtype, 0);
+    }
+    return Constant(node.dtype, bits[index]);
+  }
+
   int EmitLoad(Id id, const Node& node) {
+    const int immediate = Immediate(node);
+    if (immediate >= 0) return immediate;
     const Id vector = VectorRange(id);
     const int lanes = vector == kNoNode ? 1 : LanesOf(vector);
     const int base = Address(node.srcs[0]);
@@ -709,7 +739,9 @@ class Linearizer {
 
   // Fills a tile; its address.
   int EmitStage(Id id, const Node& node) {
-    if (!Unrolled(Free(id)).empty()) Error("a tile under an unrolled range");
+    if (!Unrolled(Free(id)).empty() || VectorRange(id) != kNoNode) {
+      Error("a tile under an unrolled or a vector range");
+    }
     const DType dtype = StrongIndex(node.dtype);
     const Id bytes =
         ir::Mul(arena_, node.srcs[2], arena_.Int(ir::ByteSize(dtype)));
@@ -848,12 +880,15 @@ class Linearizer {
     std::vector<int32_t> srcs;
     if (fuse) {
       for (Id src : node.srcs) srcs.push_back(Splat(Value(src), lanes));
+      const auto one = std::find_if(srcs.begin(), srcs.end(),
+                                    [&](int32_t src) { return IsOne(src); });
+      if (one != srcs.end()) srcs.erase(one);
     } else {
       srcs.push_back(Splat(Value(value), lanes));
     }
     srcs.push_back(Put(Top(), Op::kGet, dtype, lanes, {sum}));
-    const int next =
-        Put(Top(), fuse ? Op::kFma : op, dtype, lanes, std::move(srcs));
+    const Op step = srcs.size() == 3 ? Op::kFma : op;
+    const int next = Put(Top(), step, dtype, lanes, std::move(srcs));
     Put(Top(), Op::kSet, dtype, lanes, {sum, next});
   }
 

@@ -21,6 +21,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/ir/symbolic.h"
+#include "engine/kernel/constants.h"
 #include "engine/kernel/opts.h"
 #include "engine/schedule/fuse.h"
 
@@ -43,7 +44,7 @@ class Tiler {
       : arena_(arena), body_(body), target_(target), shrink_(shrink) {}
 
   TileResult Run() {
-    body_ = MergeRanges(arena_, body_);
+    body_ = UnrollConstantAxes(arena_, MergeRanges(arena_, body_));
     if (target_.vector_bytes == 0) return {body_, "serial"};
     lanes_ = target_.vector_bytes / WidestElement();
     std::string description;
@@ -108,11 +109,17 @@ class Tiler {
     return loads;
   }
 
+  bool AllSerial(const std::vector<Id>& ranges) {
+    return std::all_of(ranges.begin(), ranges.end(), [&](Id range) {
+      return KindOf(arena_, range) == RangeKind::kSerial;
+    });
+  }
+
   // A sum of products that depends on every store range.
   Id FindContraction() {
     std::vector<Id> store = StoreRanges(arena_, body_);
     std::sort(store.begin(), store.end());
-    if (store.empty()) return kNoNode;
+    if (store.empty() || !AllSerial(store)) return kNoNode;
     for (Id id : Below(body_)) {
       const Node& node = arena_[id];
       if (node.op != Op::kReduce ||
@@ -122,7 +129,10 @@ class Tiler {
       Id product = node.srcs[0];
       while (arena_[product].op == Op::kCast) product = arena_[product].srcs[0];
       if (arena_[product].op != Op::kMul) continue;
-      if (FreeRanges(arena_, id) == store) return id;
+      if (FreeRanges(arena_, id) == store &&
+          AllSerial(InnerRanges(arena_, id))) {
+        return id;
+      }
     }
     return kNoNode;
   }
@@ -335,7 +345,12 @@ class Tiler {
 
   std::string TileLoops() {
     std::string description = "loops";
-    const std::vector<Id> store = StoreRanges(arena_, body_);
+    // What stands unrolled already, for its constants, gets no lanes.
+    std::vector<Id> store = StoreRanges(arena_, body_);
+    while (!store.empty() &&
+           KindOf(arena_, store.back()) != RangeKind::kSerial) {
+      store.pop_back();
+    }
     Id vector = kNoNode;
     if (!store.empty() && StepIs(StoreIndex(), store.back(), 1) &&
         StaticExtent(store.back()) != 2) {
