@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+
 #include "engine/graph/contraction.h"
 #include "engine/graph/movement.h"
 #include "engine/graph/reduction.h"
@@ -59,8 +60,7 @@ void Softmax(GraphMaker& g) {
 void LayerNorm(GraphMaker& g) {
   const Id x = g.Input("x", {32, 256});
   const Id normal = graph::Normalize(g.b(), x, {-1}, 1e-5).value;
-  g.Output("y", g.b().Add(g.b().Mul(normal, g.Weight({256})),
-                          g.Weight({256})));
+  g.Output("y", g.b().Add(g.b().Mul(normal, g.Weight({256})), g.Weight({256})));
 }
 
 void ConvBiasRelu(GraphMaker& g) {
@@ -108,9 +108,9 @@ void ConvBatchNormRelu(GraphMaker& g) {
   const Id mean = g.Weight({16});
   // Of a weight with both signs; a variance has one.
   const Id variance = graph::Square(g.b(), g.Weight({16}));
-  g.Output("y", graph::Relu(g.b(), graph::BatchNormalize(
-                                       g.b(), y, scale, bias, mean, variance,
-                                       1e-5)));
+  g.Output("y",
+           graph::Relu(g.b(), graph::BatchNormalize(g.b(), y, scale, bias, mean,
+                                                    variance, 1e-5)));
 }
 
 void ConcatOfThree(GraphMaker& g) {
@@ -232,8 +232,8 @@ ref::Tensor SmallNumbers(DType dtype, absl::Span<const int64_t> dims,
     const ir::Scalar value =
         ir::IsFloat(dtype)
             ? ir::Scalar::OfFloat(dtype, static_cast<double>(number) / 8)
-            : ir::Scalar::OfInt(dtype, dtype == DType::kBool ? number & 1
-                                                             : number);
+            : ir::Scalar::OfInt(dtype,
+                                dtype == DType::kBool ? number & 1 : number);
     tensor.bits.push_back(value.bits);
   }
   return tensor;
@@ -264,14 +264,12 @@ std::string Difference(const ref::Tensor& expected, const ref::Tensor& got,
   }
   for (size_t i = 0; i < expected.bits.size(); ++i) {
     if (expected.bits[i] == got.bits[i]) continue;
-    const double want =
-        ir::Scalar{expected.dtype, expected.bits[i]}.AsDouble();
+    const double want = ir::Scalar{expected.dtype, expected.bits[i]}.AsDouble();
     const double have = ir::Scalar{got.dtype, got.bits[i]}.AsDouble();
     const bool close =
         ir::IsFloat(expected.dtype) &&
         ((std::isnan(want) && std::isnan(have)) || want == have ||
-         std::abs(want - have) <=
-             tolerance * std::max(1.0, std::abs(want)));
+         std::abs(want - have) <= tolerance * std::max(1.0, std::abs(want)));
     if (!close) {
       return absl::StrCat("element ", i, " is ", have, ", expected ", want);
     }

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+
 #include "backends/ref/oracle.h"
 #include "engine/graph/graph.h"
 #include "engine/ir/builder.h"

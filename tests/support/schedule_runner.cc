@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/schedule_runner.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
+#include <unistd.h>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include <sys/mman.h>
+
 #include "backends/ref/interpreter.h"
 #include "engine/base/status_macros.h"
 #include "engine/graph/simplify.h"
@@ -17,7 +17,6 @@
 #include "engine/ir/text.h"
 #include "engine/ir/verify.h"
 #include "engine/kernel/bind.h"
-#include "engine/kernel/decompose.h"
 #include "engine/kernel/linearize.h"
 #include "engine/runtime/size_expr.h"
 #include "engine/schedule/rangeify.h"
@@ -71,8 +70,15 @@ class Runner {
   Runner(CutGraph& cut, const graph::Graph& graph,
          absl::Span<const ref::Tensor> inputs, const base::Target& target,
          const BodyScheduler& scheduler)
-      : cut_(cut), graph_(graph), inputs_(inputs), target_(target),
-        scheduler_(scheduler) {}
+      : cut_(cut),
+        graph_(graph),
+        inputs_(inputs),
+        target_(target),
+        scheduler_(scheduler) {
+    // The interpreter computes in double, so it has to be given the elementary
+    // functions themselves and not polynomials that count on f32.
+    target_.interpreted = true;
+  }
 
   absl::StatusOr<std::vector<ref::Tensor>> Run() {
     QUERN_RETURN_IF_ERROR(BindVariables());
@@ -115,8 +121,7 @@ class Runner {
 
   absl::Status MakeBuffer(const schedule::BufferDecl& decl) {
     QUERN_ASSIGN_OR_RETURN(const int64_t elements, SizeOf(decl.elements));
-    const auto bytes =
-        static_cast<size_t>(elements * ir::ByteSize(decl.dtype));
+    const auto bytes = static_cast<size_t>(elements * ir::ByteSize(decl.dtype));
     buffers_.push_back(std::make_unique<GuardedBuffer>(bytes));
     QUERN_RET_CHECK(buffers_.back()->ok(), "no memory");
     using Kind = schedule::BufferDecl::Kind;
@@ -141,12 +146,11 @@ class Runner {
       body = scheduler_(arena, body);
       const absl::Status verified = ir::VerifyKernelLevel(arena, body);
       if (!verified.ok()) {
-        return absl::InternalError(absl::StrCat(
-            "after the schedule: ", verified.message(), "\n",
-            ir::ToText(arena, {body})));
+        return absl::InternalError(
+            absl::StrCat("after the schedule: ", verified.message(), "\n",
+                         ir::ToText(arena, {body})));
       }
       QUERN_ASSIGN_OR_RETURN(body, kernel::Bind(arena, body, target_));
-      QUERN_ASSIGN_OR_RETURN(body, kernel::Decompose(arena, body, target_));
       QUERN_RETURN_IF_ERROR(ir::VerifyKernelLevel(arena, body));
       bodies.push_back(body);
     }
@@ -202,7 +206,7 @@ class Runner {
   CutGraph& cut_;
   const graph::Graph& graph_;
   const absl::Span<const ref::Tensor> inputs_;
-  const base::Target& target_;
+  base::Target target_;
   const BodyScheduler& scheduler_;
   std::vector<int64_t> values_;
   std::vector<std::unique_ptr<GuardedBuffer>> buffers_;
@@ -235,9 +239,8 @@ absl::StatusOr<CutGraph> Cut(const graph::Graph& graph,
   QUERN_RETURN_IF_ERROR(ir::VerifyTensorLevel(*cut.arena, outputs));
   QUERN_ASSIGN_OR_RETURN(const schedule::Placement placement,
                          schedule::Fuse(*cut.arena, outputs, options));
-  QUERN_ASSIGN_OR_RETURN(
-      cut.schedule,
-      schedule::Rangeify(*cut.arena, outputs, vars, placement, {}));
+  QUERN_ASSIGN_OR_RETURN(cut.schedule, schedule::Rangeify(*cut.arena, outputs,
+                                                          vars, placement, {}));
   for (const schedule::Kernel& kernel : cut.schedule.kernels) {
     for (Id body : kernel.bodies) {
       QUERN_RETURN_IF_ERROR(ir::VerifyKernelLevel(*cut.arena, body));

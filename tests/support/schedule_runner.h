@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "backends/ref/oracle.h"
 #include "engine/base/target.h"
 #include "engine/graph/graph.h"
@@ -37,9 +38,9 @@ struct CutGraph {
 // The scheduled form of a body.
 using BodyScheduler = std::function<ir::Id(ir::Arena& arena, ir::Id body)>;
 
-// The outputs of `graph`, which `cut` was cut from, for `inputs`: every kernel
-// with the schedule of `scheduler`, bound and decomposed for `target`, each
-// level verified, and interpreted.
+// The outputs of `graph`, which `cut` was cut from, for `inputs`, as flat
+// tensors: every kernel with the schedule of `scheduler`, bound, linearized
+// for `target` and interpreted, each level verified.
 [[nodiscard]] absl::StatusOr<std::vector<ref::Tensor>> RunCut(
     CutGraph& cut, const graph::Graph& graph,
     absl::Span<const ref::Tensor> inputs, const base::Target& target,

@@ -9,12 +9,13 @@
 #include <variant>
 #include <vector>
 
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
 #include "engine/ir/text.h"
 #include "engine/kernel/estimate.h"
 #include "engine/runtime/size_expr.h"
 #include "engine/schedule/schedule.h"
-#include "gmock/gmock.h"
-#include "gtest/gtest.h"
 #include "tests/support/example_graphs.h"
 #include "tests/support/schedule_runner.h"
 
@@ -23,12 +24,12 @@ namespace {
 
 using ir::Id;
 using ir::Op;
+using support::CutGraph;
 using ::testing::Each;
 using ::testing::IsEmpty;
 using ::testing::Le;
 using ::testing::Not;
 using ::testing::SizeIs;
-using support::CutGraph;
 
 std::vector<Launch> LaunchesOf(const Schedule& schedule, bool at_load) {
   std::vector<Launch> launches;
