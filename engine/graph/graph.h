@@ -67,7 +67,7 @@ struct Graph {
   std::unique_ptr<ir::Arena> arena = std::make_unique<ir::Arena>();
   std::vector<Port> inputs;  // By slot of kInput.
   std::vector<Port> outputs;
-  std::vector<Weight> weights;  // By slot of kWeight.
+  std::vector<Weight> weights;    // By slot of kWeight.
   std::vector<SizeLimit> limits;  // To be checked for every request.
 };
 
