@@ -16,7 +16,15 @@ absl::StatusOr<SizeExpr> SizeExpr::Of(const ir::Arena& arena, ir::Id id,
   absl::Status status;
   int depth = 0;
   int deepest = 0;
+  int nesting = 0;
   const std::function<void(ir::Id)> visit = [&](ir::Id at) {
+    // A size is a tree here, though its nodes may be shared: it must not grow
+    // with the number of paths.
+    if (!status.ok()) return;
+    if (nesting > kMaxSteps || out.steps_.size() > kMaxSteps) {
+      status = absl::ResourceExhaustedError("a size is too complicated");
+      return;
+    }
     const ir::Node& node = arena[at];
     const auto push = [&](Kind kind, int64_t value) {
       out.steps_.push_back({kind, value});
@@ -60,8 +68,10 @@ absl::StatusOr<SizeExpr> SizeExpr::Of(const ir::Arena& arena, ir::Id id,
         push(Kind::kConst, 0);
         return;
     }
+    ++nesting;
     visit(node.srcs[0]);
     visit(node.srcs[1]);
+    --nesting;
     out.steps_.push_back({kind, 0});
     --depth;
   };
@@ -97,7 +107,11 @@ absl::StatusOr<int64_t> SizeExpr::Evaluate(
         overflow = __builtin_mul_overflow(a, b, &a);
         break;
       case Kind::kDiv:
-        a = b == 0 || b == -1 ? 0 : a / b;
+        if (b == -1) {
+          overflow = __builtin_sub_overflow(int64_t{0}, a, &a);
+        } else {
+          a = b == 0 ? 0 : a / b;
+        }
         break;
       case Kind::kMod:
         a = b == 0 || b == -1 ? 0 : a % b;

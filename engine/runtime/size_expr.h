@@ -19,7 +19,8 @@ class SizeExpr {
   SizeExpr() : SizeExpr(0) {}
   explicit SizeExpr(int64_t value) : steps_({{Kind::kConst, value}}) {}
 
-  // The size `id` over `vars`. kInternal if it has other leaves.
+  // The size `id` over `vars`. kInternal if it has other leaves,
+  // kResourceExhausted if it has too many parts.
   [[nodiscard]] static absl::StatusOr<SizeExpr> Of(
       const ir::Arena& arena, ir::Id id, absl::Span<const ir::Id> vars);
 
@@ -39,6 +40,7 @@ class SizeExpr {
     int64_t value = 0;  // Of a constant, or the number of a variable.
   };
   static constexpr int kMaxDepth = 32;
+  static constexpr int kMaxSteps = 1000;
 
   std::vector<Step> steps_;  // Postfix.
 };
