@@ -94,6 +94,17 @@ void ReduceAxis0(GraphMaker& g) {
   g.Output("y", g.b().Reduce(ir::Op::kAdd, g.Input("x", {64, 48}), {0}));
 }
 
+void SmallConvBiasRelu(GraphMaker& g) {
+  const Id x = g.Input("x", {1, 1, 4, 4});
+  g.Output("y", graph::Relu(g.b(), Conv3x3(g, x, 1, 2, true)));
+}
+
+void SmallMatmulBiasGelu(GraphMaker& g) {
+  const Id x = g.Input("x", {2, 8});
+  const Id product = graph::MatMul(g.b(), x, g.Weight({8, 16}));
+  g.Output("y", graph::Gelu(g.b(), g.b().Add(product, g.Weight({16}))));
+}
+
 void TwoEqualConvs(GraphMaker& g) {
   Id x = g.Input("x", {1, 16, 14, 14});
   x = graph::Relu(g.b(), Conv3x3(g, x, 16, 16, true));
@@ -154,6 +165,8 @@ constexpr Example kExamples[] = {
     {"matmul_bias_gelu", MatmulBiasGelu},
     {"reduce_axis0", ReduceAxis0},
     {"residual_block", ResidualBlock},
+    {"small_conv_bias_relu", SmallConvBiasRelu},
+    {"small_matmul_bias_gelu", SmallMatmulBiasGelu},
     {"softmax_f32", Softmax},
     {"stack_times_x", StackTimesX},
     {"two_equal_convs", TwoEqualConvs},
