@@ -43,14 +43,10 @@ constexpr double kSinF32[] = {-0x1.555546p-3, 0x1.110778p-7, -0x1.9953f8p-13};
 // f32: Q of cos(x) = 1 + x^2 Q(x^2), degree 3, |x| <= pi/4, error 2^-33.0.
 constexpr double kCosF32[] = {-0.5, 0x1.55554ap-5, -0x1.6c0c2ap-10,
                               0x1.99e90ep-16};
-// f32: Q of (e^2x - 1) / 2 = x + x^2 Q(x), degree 5, |x| <= log(2)/4, error
-// 2^-31.1.
-constexpr double kTanhF32[] = {1,
-                               0x1.555554p-1,
-                               0x1.5554f8p-2,
-                               0x1.1112dap-3,
-                               0x1.6d3a44p-5,
-                               0x1.9e6e6cp-7};
+// f32: Q of (e^2x - 1) / 2 = x + x^2 Q(x), degree 5, 2 x / log(2) in [-0.01,
+// 0.99], error 2^-31.5.
+constexpr double kTanhF32[] = {0x1.fffffep-1, 0x1.5555c6p-1, 0x1.5544f8p-2,
+                               0x1.122668p-3, 0x1.59c44cp-5, 0x1.1a1878p-6};
 // f32: Q of erf(x) = x + x Q(x^2), degree 5, |x| <= 0.875, error 2^-26.1.
 constexpr double kErfSmallF32[] = {0x1.06eba6p-3, -0x1.8126f2p-2,
                                    0x1.ce1d8ep-4, -0x1.b6c4b8p-6,
@@ -87,19 +83,19 @@ constexpr double kCosF64[] = {-0.5,
                               -0x1.27e4f7f15fe4dp-22,
                               0x1.1ee9dba47ee81p-29,
                               -0x1.8fa66a6648338p-37};
-// f64: Q of (e^2x - 1) / 2 = x + x^2 Q(x), degree 10, |x| <= log(2)/4, error
-// 2^-61.6.
+// f64: Q of (e^2x - 1) / 2 = x + x^2 Q(x), degree 10, 2 x / log(2) in [-0.01,
+// 0.99], error 2^-61.4.
 constexpr double kTanhF64[] = {0x1p+0,
-                               0x1.5555555555559p-1,
-                               0x1.5555555555557p-2,
-                               0x1.111111110f6dp-3,
-                               0x1.6c16c16c16fb4p-5,
-                               0x1.a01a01afbf982p-7,
-                               0x1.a01a019dddbf4p-9,
-                               0x1.71ddf8cf39d3bp-11,
-                               0x1.27e4f63cb13fbp-13,
-                               0x1.af5dce61955cbp-16,
-                               0x1.1f4103607e7ffp-18};
+                               0x1.555555555550dp-1,
+                               0x1.5555555558a54p-2,
+                               0x1.111111101e377p-3,
+                               0x1.6c16c1b604708p-5,
+                               0x1.a019f41869c7dp-7,
+                               0x1.a01b95cac42dep-9,
+                               0x1.71bf7552a51a8p-11,
+                               0x1.2969dfe6358e4p-13,
+                               0x1.9685053223769p-16,
+                               0x1.8720627aab088p-18};
 // f64: Q of erf(x) = x + x Q(x^2), degree 11, |x| <= 1, error 2^-56.0.
 constexpr double kErfSmallF64[] = {
     0x1.06eba8214db68p-3,   -0x1.812746b0379a1p-2,  0x1.ce2f21a03fdbap-4,
@@ -353,10 +349,12 @@ Formula::Reduced Formula::FastArgument(Expression a) const {
   const auto times_n = [&](int i) {
     return n * Real(format_.half_pi_short[i]);
   };
-  const Expression rough = a - times_n(0);
-  const Expression rest = rough - times_n(1);
-  const Expression lost = (rough - rest) - times_n(1);
-  return {rest + (lost - (times_n(2) + times_n(3))), Bits(t)};
+  const Expression exact = a - times_n(0);
+  const Expression second = exact - times_n(1);
+  const Expression lost = (exact - second) - times_n(1);
+  const Expression third = second - times_n(2);
+  const Expression more = (second - third) - times_n(2);
+  return {third + ((lost + more) - times_n(3)), Bits(t)};
 }
 
 // `count` words of 1/pi from bit `place` (u64) of the table on, shifted so that
@@ -488,6 +486,8 @@ Expression Formula::Sin() const {
 
 // tanh(x) = h / (h + 1) with h = (e^2x - 1) / 2, which is computed without
 // cancellation: 2x = n log(2) + 2r, and h = 2^n (e^2r - 1) / 2 + (2^n - 1) / 2.
+// As n is rounded down (nearly: for the least x it must be 0, not -1), both
+// terms are positive.
 // The quotient has three roundings, which are too many where it is small;
 // there it is only a correction: h / (h + 1) = h - h (h / (h + 1)).
 Expression Formula::Tanh() const {
@@ -496,7 +496,9 @@ Expression Formula::Tanh() const {
   const Expression a = Where(limit < magnitude, limit, magnitude);
 
   const Expression rounder = Rounder(format_.bias);
-  const Expression t = Fma(a, Real(2 * format_.log2_e[0]), rounder);
+  const Expression turns =
+      Fma(a, Real(2 * format_.log2_e[0]), Real(-0.490234375));
+  const Expression t = turns + rounder;
   const Expression n = t - rounder;
   Expression r = Fma(n, Real(-format_.half_log_2[0]), a);
   r = Fma(n, Real(-format_.half_log_2[1]), r);

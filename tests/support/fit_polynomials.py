@@ -144,9 +144,9 @@ def fit_cos(kind, rounded, terms):
 
 
 def fit_tanh(kind, rounded, degree):
-    # (e^2x - 1) / 2 = x + x^2 Q(x) where |2 x| <= log(2) / 2.
-    limit = log(mpf(2)) / 4 * mpf("1.0001")
-    fit(f"tanh {kind}", -limit, limit,
+    # (e^2x - 1) / 2 = x + x^2 Q(x) where 2 x / log(2) is in [-0.01, 0.99].
+    unit = log(mpf(2)) / 2
+    fit(f"tanh {kind}", -unit * mpf("0.011"), unit * mpf("0.991"),
         lambda x: (expm1(2 * x) / 2 - x) / x**2,
         lambda x: 2 * x**2 / expm1(2 * x), list(range(degree - 1)), rounded)
 

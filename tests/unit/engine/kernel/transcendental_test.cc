@@ -57,7 +57,7 @@ const Function kFunctions[] = {
     {"exp2", Exp2, std::exp2, std::exp2, 2, 2},
     {"log2", Log2, std::log2, std::log2, 2, 2},
     {"sin", Sin, std::sin, std::sin, 2, 2.25},
-    {"tanh", Tanh, std::tanh, std::tanh, 2, 2.25},
+    {"tanh", Tanh, std::tanh, std::tanh, 2, 2},
     {"erf", Erf, std::erf, std::erf, 2, 2},
 };
 
