@@ -46,6 +46,31 @@ std::string Quoted(const std::string& text) {
                       text.size() > 80 ? "..." : "", "'");
 }
 
+// The Unicode Standard, table 3-7: no overlong forms, no surrogates.
+bool IsUtf8(absl::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto at = [&](size_t k) {
+      return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0;
+    };
+    const int lead = at(0);
+    const int length = lead < 0x80                    ? 1
+                       : lead >= 0xc2 && lead <= 0xdf ? 2
+                       : lead >= 0xe0 && lead <= 0xef ? 3
+                       : lead >= 0xf0 && lead <= 0xf4 ? 4
+                                                      : 0;
+    if (length == 0) return false;
+    for (int k = 1; k < length; ++k) {
+      if ((at(k) & 0xc0) != 0x80) return false;
+    }
+    if ((lead == 0xe0 && at(1) < 0xa0) || (lead == 0xed && at(1) > 0x9f) ||
+        (lead == 0xf0 && at(1) < 0x90) || (lead == 0xf4 && at(1) > 0x8f)) {
+      return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
 absl::Status Named(const std::string& what, const absl::Status& status) {
   if (status.ok()) return status;
   return absl::Status(status.code(),
@@ -463,6 +488,29 @@ std::vector<TensorSpec> SpecsOf(const graph::Graph& graph,
     specs.push_back(std::move(spec));
   }
   return specs;
+}
+
+absl::Status CheckNames(const graph::Graph& graph) {
+  const auto check = [](const char* what, const std::string& name) {
+    if (IsUtf8(name)) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("the name ", Quoted(name), " of ", what, " is no UTF-8"));
+  };
+  for (const graph::Port& port : graph.inputs) {
+    QUERN_RETURN_IF_ERROR(check("an input", port.name));
+  }
+  for (const graph::Port& port : graph.outputs) {
+    QUERN_RETURN_IF_ERROR(check("an output", port.name));
+  }
+  for (const graph::Weight& weight : graph.weights) {
+    QUERN_RETURN_IF_ERROR(check("a weight", weight.name));
+  }
+  for (ir::Id id = 0; id < graph.arena->size(); ++id) {
+    const ir::Node& node = (*graph.arena)[id];
+    if (node.attr->text.empty()) continue;
+    QUERN_RETURN_IF_ERROR(check("a size or device", node.attr->text));
+  }
+  return absl::OkStatus();
 }
 
 GraphSize SizeOf(const graph::Graph& graph) {

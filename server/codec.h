@@ -67,6 +67,10 @@ struct Inputs {
 [[nodiscard]] std::vector<TensorSpec> SpecsOf(
     const graph::Graph& graph, const std::vector<graph::Port>& ports);
 
+// kInvalidArgument if a name in the graph that may reach a message is no UTF-8:
+// clients would choke on it.
+[[nodiscard]] absl::Status CheckNames(const graph::Graph& graph);
+
 // What a graph is made of.
 struct GraphSize {
   int64_t nodes = 0;

@@ -12,6 +12,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/status_macros.h"
+#include "server/codec.h"
 #include "server/import/onnx/importer.h"
 
 namespace quern::server {
@@ -88,6 +89,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadModel(
     import_options.max_nodes = options.max_graph_nodes;
     QUERN_ASSIGN_OR_RETURN(graph::Graph imported,
                            onnx_import::ImportOnnx(bytes, import_options));
+    QUERN_RETURN_IF_ERROR(CheckNames(imported));
     graph = std::make_shared<const graph::Graph>(std::move(imported));
   }
   base::CompileOptions compile_options;

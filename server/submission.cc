@@ -244,6 +244,7 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitRequest> {
                              header_.format() == v1::CONTENT_FORMAT_ONNX
                                  ? ImportOnnxBytes(bytes_, header_, parts_)
                                  : ImportGraphBytes(bytes_, parts_));
+      QUERN_RETURN_IF_ERROR(CheckNames(graph));
       content->graph = std::make_shared<const graph::Graph>(std::move(graph));
     }
     Answer(*content);

@@ -60,6 +60,8 @@ class Cli : public ::testing::Test {
     setenv("TMPDIR", folder_.path().c_str(), 1);
     unsetenv("QUERN_SERVER");
   }
+  // The folder is about to go, the next test makes its own elsewhere.
+  ~Cli() override { unsetenv("TMPDIR"); }
   Finished Quern(std::vector<std::string> words) {
     words.insert(words.begin(), Program("quern"));
     return RunProgram(words);

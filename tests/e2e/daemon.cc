@@ -63,7 +63,8 @@ std::string ReadAll(const std::string& path) {
 }
 
 std::string Field(const std::string& line, const std::string& name) {
-  for (const std::string word : absl::StrSplit(line, ' ')) {
+  const std::vector<std::string> words = absl::StrSplit(line, ' ');
+  for (const std::string& word : words) {
     if (absl::StartsWith(word, name + "=")) {
       return word.substr(name.size() + 1);
     }
@@ -175,7 +176,8 @@ std::string Daemon::Metrics() const {
 }
 
 double Daemon::Metric(const std::string& line_begin) const {
-  for (const std::string line : absl::StrSplit(Metrics(), '\n')) {
+  const std::vector<std::string> lines = absl::StrSplit(Metrics(), '\n');
+  for (const std::string& line : lines) {
     if (!absl::StartsWith(line, line_begin)) continue;
     double value = 0;
     if (absl::SimpleAtod(line.substr(line.rfind(' ') + 1), &value)) {

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/ir/builder.h"
+
 namespace quern::server {
 namespace {
 
@@ -243,6 +245,29 @@ TEST(Codec, ParametersThatWouldChangeTheMeaningAreRefused) {
         ->mutable_parameters())["shared_memory_region"]
       .set_string_param("r");
   EXPECT_EQ(CheckParameters(shared).code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST(Codec, NamesThatAreNoUtf8AreRefused) {
+  const auto check = [](const std::string& name) {
+    graph::Graph graph;
+    graph.inputs.push_back({.name = name,
+                            .dtype = ir::DType::kF32,
+                            .dims = {},
+                            .node = ir::kNoNode});
+    return CheckNames(graph);
+  };
+  for (const char* good :
+       {"x", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80"}) {
+    EXPECT_TRUE(check(good).ok()) << good;
+  }
+  for (const char* bad : {"\xff", "\xc3", "\xc0\xaf", "\xed\xa0\x80",
+                          "\xf5\x80\x80\x80", "\x80"}) {
+    EXPECT_EQ(check(bad).code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+  graph::Graph graph;
+  ir::Builder(graph.arena.get()).Var("\xff", 1, 2);
+  EXPECT_THAT(std::string(CheckNames(graph).message()),
+              HasSubstr("the name '\\xff' of a size or device is no UTF-8"));
 }
 
 TEST(Codec, LatencyIsThatOfTheSample) {

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The server on a real socket, with an engine that compiles nothing.
+#include "server/server.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include "proto/inference/grpc_service.grpc.pb.h"
+#include "proto/quern/v1/graph.pb.h"
+#include "proto/quern/v1/graph_service.grpc.pb.h"
+#include "server/codec.h"
+#include "server/digest.h"
+#include "tests/unit/server/fake_engine.h"
+
+namespace quern::server {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Something that runs wait for until it is opened.
+class Gate {
+ public:
+  void Wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    ++waiting_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+  }
+  void AwaitOne() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return waiting_ > 0; });
+  }
+  void Open() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int waiting_ = 0;
+  bool open_ = false;
+};
+
+class ServerTest : public ::testing::Test {
+ protected:
+  void Start(Config config = {}) {
+    config.grpc_address = absl::StrCat("unix:", ::testing::TempDir(),
+                                       "/quern-server-test-", getpid());
+    config.metrics_address = "none";
+    auto server = Server::Start(config, &engine_, &metrics_);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    const auto channel = grpc::CreateChannel(
+        config.grpc_address, grpc::InsecureChannelCredentials());
+    v2_ = inference::GRPCInferenceService::NewStub(channel);
+    graphs_ = v1::GraphService::NewStub(channel);
+  }
+
+  // Serves a model "echo" with one input "x" of `dtype`.
+  void PublishEcho(ir::DType dtype) {
+    v1::Graph graph;
+    v1::GraphInput* input = graph.add_inputs();
+    input->set_name("x");
+    input->set_data_type(ToProto(dtype));
+    input->add_dims()->set_variable("n");
+    graph.add_outputs()->set_name("x");
+    const std::string bytes = graph.SerializeAsString();
+    Digest digest;
+    digest.Add(bytes);
+    v1::SubmitRequest message;
+    message.mutable_header()->set_sha256(digest.Finish());
+    message.mutable_header()->set_size_bytes(bytes.size());
+    message.mutable_header()->set_format(v1::CONTENT_FORMAT_GRAPH);
+    grpc::ClientContext submit_context;
+    v1::SubmitResponse submitted;
+    const auto writer = graphs_->Submit(&submit_context, &submitted);
+    writer->Write(message);
+    message.set_chunk(bytes);
+    writer->Write(message);
+    writer->WritesDone();
+    grpc::Status status = writer->Finish();
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    v1::PublishRequest publish;
+    publish.set_graph_id(submitted.graph_id());
+    publish.mutable_model()->set_name("echo");
+    publish.mutable_model()->set_version("1");
+    grpc::ClientContext publish_context;
+    const auto reader = graphs_->Publish(&publish_context, publish);
+    v1::PublishResponse response;
+    while (reader->Read(&response)) {
+    }
+    status = reader->Finish();
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+
+  static inference::ModelInferRequest Request(ir::DType dtype,
+                                              const std::string& raw) {
+    inference::ModelInferRequest request;
+    request.set_model_name("echo");
+    auto* input = request.add_inputs();
+    input->set_name("x");
+    input->set_datatype(V2Name(dtype));
+    input->add_shape(static_cast<int64_t>(raw.size()) / ir::ByteSize(dtype));
+    request.add_raw_input_contents(raw);
+    return request;
+  }
+
+  grpc::Status Infer(const inference::ModelInferRequest& request,
+                     inference::ModelInferResponse* response) {
+    grpc::ClientContext context;
+    return v2_->ModelInfer(&context, request, response);
+  }
+
+  FakeEngine engine_;
+  telemetry::Metrics metrics_;
+  std::unique_ptr<Server> server_;
+  std::unique_ptr<inference::GRPCInferenceService::Stub> v2_;
+  std::unique_ptr<v1::GraphService::Stub> graphs_;
+};
+
+TEST_F(ServerTest, EveryTypePassesThroughUnchanged) {
+  Start();
+  for (ir::DType dtype :
+       {ir::DType::kBool, ir::DType::kI8, ir::DType::kI16, ir::DType::kI32,
+        ir::DType::kI64, ir::DType::kU8, ir::DType::kU16, ir::DType::kU32,
+        ir::DType::kU64, ir::DType::kF16, ir::DType::kBF16, ir::DType::kF32,
+        ir::DType::kF64}) {
+    PublishEcho(dtype);
+    std::string raw;
+    for (int i = 0; i < 3 * ir::ByteSize(dtype); ++i) {
+      raw.push_back(
+          static_cast<char>(dtype == ir::DType::kBool ? i % 2 : 200 + i));
+    }
+    inference::ModelInferResponse response;
+    const grpc::Status status = Infer(Request(dtype, raw), &response);
+    ASSERT_TRUE(status.ok()) << V2Name(dtype) << status.error_message();
+    EXPECT_EQ(response.outputs(0).datatype(), V2Name(dtype));
+    EXPECT_EQ(response.raw_output_contents(0), raw) << V2Name(dtype);
+  }
+}
+
+TEST_F(ServerTest, IsLiveBeforeItIsReady) {
+  Start();
+  inference::ServerLiveResponse live;
+  grpc::ClientContext c1;
+  EXPECT_TRUE(v2_->ServerLive(&c1, {}, &live).ok() && live.live());
+  for (bool ready : {false, true}) {
+    server_->SetReady(ready);
+    inference::ServerReadyResponse response;
+    grpc::ClientContext context;
+    ASSERT_TRUE(v2_->ServerReady(&context, {}, &response).ok());
+    EXPECT_EQ(response.ready(), ready);
+  }
+}
+
+TEST_F(ServerTest, ARequestThatFindsTheQueueFullIsRefused) {
+  const auto gate = std::make_shared<Gate>();
+  engine_.on_run = [gate] { gate->Wait(); };
+  Config config;
+  config.request_threads = 1;
+  config.max_queued_requests = 0;
+  Start(config);
+  PublishEcho(ir::DType::kI8);
+  grpc::Status first;
+  std::thread client([&] {
+    inference::ModelInferResponse response;
+    first = Infer(Request(ir::DType::kI8, "abc"), &response);
+  });
+  gate->AwaitOne();
+  inference::ModelInferResponse response;
+  const grpc::Status second = Infer(Request(ir::DType::kI8, "abc"), &response);
+  EXPECT_EQ(second.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(second.error_message(), HasSubstr("requests wait already"));
+  gate->Open();
+  client.join();
+  EXPECT_TRUE(first.ok()) << first.error_message();
+}
+
+TEST_F(ServerTest, ShutdownAnswersWhatWasAcceptedBefore) {
+  const auto gate = std::make_shared<Gate>();
+  engine_.on_run = [gate] { gate->Wait(); };
+  Start();
+  PublishEcho(ir::DType::kI8);
+  grpc::Status status;
+  inference::ModelInferResponse response;
+  std::thread client(
+      [&] { status = Infer(Request(ir::DType::kI8, "abc"), &response); });
+  gate->AwaitOne();
+  std::thread stopper([&] { server_->Shutdown(); });
+  // Time for the shutdown to begin; the answer must be the same without it.
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  gate->Open();
+  client.join();
+  stopper.join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.raw_output_contents(0), "abc");
+}
+
+TEST_F(ServerTest, ADeadlineThatPassedInTheQueueEndsTheRequest) {
+  Start();
+  PublishEcho(ir::DType::kI8);
+  inference::ModelInferRequest request = Request(ir::DType::kI8, "abc");
+  (*request.mutable_parameters())["timeout"].set_int64_param(60'000'000);
+  inference::ModelInferResponse response;
+  EXPECT_TRUE(Infer(request, &response).ok());
+  const auto gate = std::make_shared<Gate>();
+  engine_.on_run = [gate] { gate->Wait(); };
+  PublishEcho(ir::DType::kI8);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::milliseconds(50));
+  const grpc::Status status =
+      v2_->ModelInfer(&context, Request(ir::DType::kI8, "abc"), &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  gate->Open();
+}
+
+TEST_F(ServerTest, AMessageOverTheLimitReachesNoModel) {
+  std::atomic<int> runs = 0;
+  engine_.on_run = [&] { ++runs; };
+  Config config;
+  config.max_message_bytes = 4096;
+  Start(config);
+  PublishEcho(ir::DType::kI8);
+  inference::ModelInferResponse response;
+  EXPECT_TRUE(
+      Infer(Request(ir::DType::kI8, std::string(3000, 'a')), &response).ok());
+  EXPECT_EQ(runs, 1);
+  const grpc::Status status =
+      Infer(Request(ir::DType::kI8, std::string(5000, 'a')), &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(ServerTest, AFailedPublishKeepsItsReason) {
+  Start();
+  PublishEcho(ir::DType::kI8);
+  v1::PublishRequest publish;
+  publish.set_graph_id(std::string(64, 'a'));
+  publish.mutable_model()->set_name("echo");
+  const auto call = [&] {
+    grpc::ClientContext context;
+    const auto reader = graphs_->Publish(&context, publish);
+    v1::PublishResponse response;
+    while (reader->Read(&response)) {
+    }
+    return reader->Finish();
+  };
+  EXPECT_EQ(call().error_code(), grpc::StatusCode::NOT_FOUND);
+  publish.mutable_model()->set_name("../echo");
+  EXPECT_THAT(call().error_message(), HasSubstr("a model's name has"));
+  publish.mutable_model()->set_name("echo");
+  publish.mutable_model()->set_version("one");
+  EXPECT_THAT(call().error_message(), HasSubstr("a version is a positive"));
+}
+
+}  // namespace
+}  // namespace quern::server
