@@ -164,11 +164,10 @@ TEST_F(Cli, BenchPrintsOneObjectForPrograms) {
              "--threads", "1", "--json"});
   ASSERT_EQ(finished.exit_code, 0) << finished.err;
   const auto json = nlohmann::json::parse(finished.out);
+  // In the order in which they are printed.
+  const auto ordered = nlohmann::ordered_json::parse(finished.out);
   std::vector<std::string> keys;
-  for (const auto& [key, value] :
-       nlohmann::ordered_json::parse(finished.out).items()) {
-    keys.push_back(key);
-  }
+  for (const auto& [key, value] : ordered.items()) keys.push_back(key);
   EXPECT_THAT(keys, ::testing::ElementsAre("model", "device", "threads", "runs",
                                            "engine_ms", "request_ms",
                                            "compile_ms", "kernels", "notes"));
@@ -226,7 +225,7 @@ TEST_F(Cli, WhatIsWrongIsSaidOnTheStandardError) {
       {{"run", "/nonexistent.onnx"}, 1, "there is no file /nonexistent.onnx"},
       {{"check", "/nonexistent"}, 1, "there is no model.onnx in or below"},
       {{"run", "x.onnx", "--dim", "n"}, 2, "--dim: expected NAME=N, got n"},
-      {{"frobnicate"}, 2, "frobnicate"},
+      {{"frobnicate"}, 2, "A subcommand is required"},
       {{}, 2, "subcommand"},
       {{"--server", "127.0.0.1:1", "devices"}, 1, "UNAVAILABLE"},
   };
