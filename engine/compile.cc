@@ -170,6 +170,7 @@ class Compiler {
   }
 
   absl::Status Broken(const char* pass, const absl::Status& status) {
+    if (absl::IsDeadlineExceeded(status)) return status;
     return absl::InternalError(
         absl::StrCat("pass ", pass, " broke its rules: ", status.message()));
   }

@@ -262,7 +262,8 @@ class Tiler {
 
   // Unrolls the last reduced ranges while they are short.
   void UnrollTaps(const std::vector<Id>& inner, int copies) {
-    int64_t budget = std::max<int64_t>(1, 120 / std::max(copies, 1));
+    int64_t budget =
+        std::max<int64_t>(1, (120 / std::max(copies, 1)) >> shrink_);
     for (size_t i = inner.size(); i-- > 0;) {
       const int64_t extent = StaticExtent(inner[i]);
       if (extent > 0 && extent <= budget && extent <= 8) {
