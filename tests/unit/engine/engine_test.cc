@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine.h"
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "backends/ref/oracle.h"
+#include "backends/register_all.h"
+#include "engine/base/status_macros.h"
+#include "engine/graph/contraction.h"
+#include "engine/graph/tensor_ops.h"
+#include "tests/support/example_graphs.h"
+
+namespace quern {
+namespace {
+
+using ir::DType;
+using ir::Id;
+using support::GraphMaker;
+using telemetry::Metric;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::Field;
+using ::testing::Gt;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+EngineOptions WithDevices(std::vector<std::string> devices) {
+  EngineOptions options;
+  options.devices = std::move(devices);
+  return options;
+}
+
+base::CompileOptions OnDevice(const std::string& device) {
+  base::CompileOptions options;
+  options.device = device;
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(
+    const EngineOptions& options, telemetry::Metrics* metrics) {
+  auto backends = MakeAllBackends();
+  std::vector<const runtime::Backend*> compilers;
+  for (const auto& backend : backends) compilers.push_back(backend.get());
+  auto assembler =
+      runtime::MakeInProcessAssembler(std::move(compilers), /*parallelism=*/1);
+  return Engine::Create(options, std::move(backends), std::move(assembler),
+                        metrics);
+}
+
+using GraphPtr = std::shared_ptr<const graph::Graph>;
+
+GraphPtr Finished(GraphMaker& maker) {
+  absl::StatusOr<graph::Graph> graph = maker.Finish();
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  return std::make_shared<const graph::Graph>(*std::move(graph));
+}
+
+GraphPtr Example(const std::string& name) {
+  absl::StatusOr<graph::Graph> graph = support::ExampleGraph(name);
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  return std::make_shared<const graph::Graph>(*std::move(graph));
+}
+
+// The outputs of `model` for `inputs`.
+absl::StatusOr<std::vector<ref::Tensor>> RunModel(
+    const Model& model, const std::vector<ref::Tensor>& inputs,
+    const RunOptions& options = {}) {
+  std::vector<std::string> contents;
+  for (const ref::Tensor& input : inputs) {
+    contents.push_back(ref::BytesOf(input));
+  }
+  std::vector<TensorView> views;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    views.push_back({inputs[i].dtype, inputs[i].dims, contents[i].data(),
+                     contents[i].size()});
+  }
+  QUERN_ASSIGN_OR_RETURN(const Binding binding, model.Bind(views));
+  std::vector<std::string> results;
+  for (size_t bytes : binding.output_bytes) results.emplace_back(bytes, '\x5a');
+  std::vector<void*> addresses;
+  for (std::string& result : results) addresses.push_back(result.data());
+  QUERN_RETURN_IF_ERROR(model.Run(binding, views, addresses, options).status());
+  std::vector<ref::Tensor> outputs;
+  for (size_t i = 0; i < results.size(); ++i) {
+    QUERN_ASSIGN_OR_RETURN(outputs.emplace_back(),
+                           ref::TensorOf(model.outputs()[i].dtype,
+                                         binding.output_dims[i], results[i]));
+  }
+  return outputs;
+}
+
+// Expects what the oracle says.
+void ExpectRight(const Model& model, const graph::Graph& graph, int64_t size,
+                 uint64_t seed) {
+  const std::vector<ref::Tensor> inputs = support::InputsFor(graph, size, seed);
+  const auto expected = ref::EvaluateGraph(graph, inputs);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  const auto got = RunModel(model, inputs);
+  ASSERT_TRUE(got.ok()) << got.status();
+  ASSERT_EQ(got->size(), expected->size());
+  for (size_t i = 0; i < got->size(); ++i) {
+    EXPECT_EQ(support::Difference((*expected)[i], (*got)[i], 1e-4), "");
+  }
+}
+
+double CompilesOf(const telemetry::Metrics& metrics) {
+  double total = 0;
+  for (const auto& sample : metrics.Snapshot()) {
+    if (sample.metric == Metric::kKernelCompiles) total += sample.value;
+  }
+  return total;
+}
+
+class EngineTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto engine = MakeEngine(WithDevices({"cpu", "ref"}), &metrics_);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engine_ = *std::move(engine);
+  }
+
+  std::shared_ptr<const Model> Load(GraphPtr graph,
+                                    const base::CompileOptions& options = {}) {
+    auto model = engine_->Load(std::move(graph), options, nullptr);
+    EXPECT_TRUE(model.ok()) << model.status();
+    return model.ok() ? *model : nullptr;
+  }
+
+  telemetry::Metrics metrics_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(EngineTest, ComputesEveryExampleOnCpuAndRef) {
+  for (const std::string& name : support::ExampleNames()) {
+    for (const std::string device : {"cpu", "ref"}) {
+      SCOPED_TRACE(name + " on " + device);
+      const GraphPtr graph = Example(name);
+      const auto model = Load(graph, OnDevice(device));
+      ASSERT_NE(model, nullptr);
+      ExpectRight(*model, *graph, 5, 1);
+    }
+  }
+}
+
+TEST_F(EngineTest, SaysWhatIsWrongWithInputs) {
+  GraphMaker g;
+  const Id n = g.b().Var("n", 1, 64);
+  const Id x = g.SizedInput("x", {n, g.b().Int(2)});
+  const Id y = g.SizedInput("y", {n});
+  const Id z = g.SizedInput("z", {g.b().Add(n, g.b().Int(1))}, DType::kI64);
+  g.Output("a", g.b().Add(x, g.b().Reshape(y, {n, g.b().Int(1)})));
+  g.Output("b", z);
+  const auto model = Load(Finished(g));
+  ASSERT_NE(model, nullptr);
+
+  const char memory[1024] = {};
+  const auto view = [&](DType dtype, std::vector<int64_t> dims, size_t size) {
+    return TensorView{dtype, std::move(dims), memory, size};
+  };
+  const TensorView good_x = view(DType::kF32, {3, 2}, 24);
+  const TensorView good_y = view(DType::kF32, {3}, 12);
+  const TensorView good_z = view(DType::kI64, {4}, 32);
+  ASSERT_TRUE(model->Bind({good_x, good_y, good_z}).ok());
+
+  struct Row {
+    std::vector<TensorView> inputs;
+    const char* message;
+  };
+  for (const Row& row : {
+           Row{{}, "the model has 3 inputs, got 0"},
+           Row{{view(DType::kF64, {3, 2}, 48), good_y, good_z},
+               "input 'x' is f64, expected f32"},
+           Row{{view(DType::kF32, {3}, 12), good_y, good_z},
+               "input 'x' has the shape [3], expected [n,2]"},
+           Row{{view(DType::kF32, {3, 5}, 60), good_y, good_z},
+               "input 'x' has the shape [3,5], expected [n,2] with dimension "
+               "1 = 2"},
+           Row{{view(DType::kF32, {0, 2}, 0), good_y, good_z},
+               "input 'x' has the shape [0,2], size 'n' must be 1 to 64"},
+           Row{{view(DType::kF32, {65, 2}, 520), good_y, good_z},
+               "input 'x' has the shape [65,2], size 'n' must be 1 to 64"},
+           Row{{view(DType::kF32, {-3, 2}, 24), good_y, good_z},
+               "input 'x' has the shape [-3,2], size 'n' must be 1 to 64"},
+           Row{{good_x, view(DType::kF32, {4}, 16), good_z},
+               "input 'y' has the shape [4], expected [n] with dimension 0 = "
+               "3"},
+           Row{{good_x, good_y, view(DType::kI64, {3}, 24)},
+               "input 'z' has the shape [3], expected [n+1] with dimension 0 "
+               "= 4"},
+           Row{{view(DType::kF32, {3, 2}, 23), good_y, good_z},
+               "input 'x' of shape [3,2] has 23 bytes, expected 24"},
+       }) {
+    EXPECT_EQ(model->Bind(row.inputs).status(),
+              absl::InvalidArgumentError(row.message));
+  }
+}
+
+TEST_F(EngineTest, DescribesItsPorts) {
+  const auto model = Load(Example("dynamic_add"));
+  ASSERT_NE(model, nullptr);
+  ASSERT_THAT(model->inputs(), SizeIs(1));
+  EXPECT_EQ(model->inputs()[0].name, "x");
+  EXPECT_THAT(model->inputs()[0].dims, ElementsAre(-1, 16));
+  EXPECT_THAT(model->inputs()[0].dim_text, ElementsAre("n", "16"));
+  EXPECT_EQ(model->outputs()[0].dtype, DType::kF32);
+}
+
+TEST_F(EngineTest, RefusesABindingOfAnotherModel) {
+  const auto model = Load(Example("dynamic_add"));
+  ASSERT_NE(model, nullptr);
+  EXPECT_EQ(model->Run({}, {}, {}, {}).status(),
+            absl::InvalidArgumentError("the binding is not for this model"));
+}
+
+TEST_F(EngineTest, JoinsTwoDevicesByACopyAndSharesAConstant) {
+  GraphMaker g;
+  const Id x = g.Input("x", {6, 8}, DType::kF32, "cpu");
+  const Id w = g.Weight({8, 8});
+  const Id on_cpu = graph::Relu(g.b(), graph::MatMul(g.b(), x, w));
+  const Id moved = g.b().Copy(on_cpu, "ref");
+  g.Output("y", g.b().Add(graph::MatMul(g.b(), moved, w), g.b().Float(1)));
+  const GraphPtr graph = Finished(g);
+  const auto model = Load(graph);
+  ASSERT_NE(model, nullptr);
+  ExpectRight(*model, *graph, 0, 2);
+  std::vector<std::string> devices;
+  for (const KernelReport& kernel : model->Kernels()) {
+    devices.push_back(kernel.device);
+  }
+  EXPECT_THAT(devices, ElementsAre("cpu", "ref"));
+  // The weight is resident once on each.
+  EXPECT_EQ(model->compile_report().weight_bytes, 2 * 8 * 8 * 4);
+}
+
+TEST_F(EngineTest, RunsEverySizeWithoutAnotherCompile) {
+  GraphMaker g;
+  const Id n = g.b().Var("n", 1, 1000);
+  const Id x = g.SizedInput("x", {n, g.b().Int(24)});
+  const Id y = graph::MatMul(g.b(), x, g.Weight({24, 10}));
+  g.Output("y", graph::Relu(g.b(), y));
+  g.Output("sum", g.b().Reduce(ir::Op::kAdd, y, {0}));
+  const GraphPtr graph = Finished(g);
+  const auto model = Load(graph);
+  ASSERT_NE(model, nullptr);
+  const double before = CompilesOf(metrics_);
+  EXPECT_GT(before, 0);
+  for (const int64_t size : {1, 2, 3, 7, 8, 15, 16, 17, 100, 333}) {
+    SCOPED_TRACE(size);
+    ExpectRight(*model, *graph, size, size);
+  }
+  EXPECT_EQ(CompilesOf(metrics_), before);
+}
+
+TEST_F(EngineTest, TakesEmptyInputs) {
+  GraphMaker g;
+  const Id n = g.b().Var("n", 0, 16);
+  const Id x = g.SizedInput("x", {n, g.b().Int(3)});
+  g.Output("y", g.b().Add(x, g.b().Float(1)));
+  g.Output("sum", g.b().Reduce(ir::Op::kAdd, x, {0}));
+  const GraphPtr graph = Finished(g);
+  for (const std::string device : {"cpu", "ref"}) {
+    const auto model = Load(graph, OnDevice(device));
+    ASSERT_NE(model, nullptr);
+    ExpectRight(*model, *graph, 0, 3);
+    ExpectRight(*model, *graph, 2, 3);
+  }
+}
+
+TEST_F(EngineTest, AnswersWithInputsAndConstantsAsTheyAre) {
+  GraphMaker g;
+  const Id x = g.Input("x", {4});
+  g.Output("same", x);
+  g.Output("again", x);
+  g.Output("weight", g.Weight({3}));
+  g.Output("constant",
+           g.b().Expand(g.b().Scalar(DType::kF32, 2.5), {g.b().Int(5)}));
+  const GraphPtr graph = Finished(g);
+  const auto model = Load(graph);
+  ASSERT_NE(model, nullptr);
+  ExpectRight(*model, *graph, 0, 4);
+}
+
+TEST_F(EngineTest, GivesThreadsTheirOwnResults) {
+  const GraphPtr graph = Example("matmul_bias_gelu");
+  const auto model = Load(graph);
+  ASSERT_NE(model, nullptr);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 5; ++i) ExpectRight(*model, *graph, 0, t * 100 + i);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(EngineTest, ReportsTheLaunchesOfEachKernel) {
+  const GraphPtr graph = Example("two_equal_convs");
+  const auto model = Load(graph);
+  ASSERT_NE(model, nullptr);
+  for (int i = 0; i < 3; ++i) ExpectRight(*model, *graph, 0, i);
+  ASSERT_THAT(model->Kernels(), SizeIs(1));
+  const KernelReport kernel = model->Kernels()[0];
+  EXPECT_EQ(kernel.launches, 2);
+  EXPECT_EQ(kernel.time.count(), 6);
+  EXPECT_GT(kernel.time.mean_ns(), 0);
+  EXPECT_GE(kernel.flops, 2.0 * 16 * 9 * 16 * 14 * 14);
+  model->ResetStatistics();
+  EXPECT_EQ(model->Kernels()[0].time.count(), 0);
+}
+
+TEST_F(EngineTest, ExplainsEveryStage) {
+  const auto model = Load(Example("softmax_f32"));
+  ASSERT_NE(model, nullptr);
+  const std::string name = model->Kernels()[0].name;
+  struct Row {
+    Stage stage;
+    const char* text;
+  };
+  for (const Row& row :
+       {Row{Stage::kGraph, "reduce f32[64] "},
+        Row{Stage::kSchedule, "on cpu: output0[8192 f32]"},
+        Row{Stage::kKernel, "# scheduled: "},
+        Row{Stage::kSource, "define void @"}, Row{Stage::kAsm, "ret"}}) {
+    const auto text = model->Explain(row.stage, "");
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_THAT(*text, HasSubstr(row.text));
+    if (row.stage == Stage::kGraph || row.stage == Stage::kSchedule) continue;
+    EXPECT_EQ(*model->Explain(row.stage, name), *text);
+    EXPECT_EQ(model->Explain(row.stage, "nothing").status(),
+              absl::NotFoundError("the model has no kernel called 'nothing'"));
+  }
+}
+
+TEST_F(EngineTest, KeepsNoStagesWhenNotAsked) {
+  base::CompileOptions options;
+  options.keep_stages = false;
+  const auto model = Load(Example("softmax_f32"), options);
+  ASSERT_NE(model, nullptr);
+  EXPECT_THAT(*model->Explain(Stage::kGraph, ""), IsEmpty());
+  EXPECT_THAT(*model->Explain(Stage::kKernel, ""),
+              Not(HasSubstr("as cut from the graph")));
+}
+
+TEST_F(EngineTest, StopsARunWhoseDeadlineHasPassed) {
+  const GraphPtr graph = Example("softmax_f32");
+  const auto model = Load(graph);
+  ASSERT_NE(model, nullptr);
+  const auto result = RunModel(*model, support::InputsFor(*graph, 0, 1),
+                               {.deadline = absl::Now() - absl::Seconds(1)});
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(EngineTest, StopsALoadWhoseTimeIsUp) {
+  base::CompileOptions options;
+  options.timeout_ms = 50;
+  // A slow listener uses the time up before the first kernel is compiled.
+  const auto model = engine_->Load(
+      Example("softmax_f32"), options, [](absl::string_view, int, int) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(60));
+      });
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(EngineTest, ReportsProgressUpToReady) {
+  std::vector<std::string> words;
+  const auto model =
+      engine_->Load(Example("two_equal_convs"), {},
+                    [&](absl::string_view what, int done, int of) {
+                      words.push_back(absl::StrCat(what, " ", done, "/", of));
+                    });
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_THAT(words, ElementsAre("compile graph 0/1", "compile kernels 0/1",
+                                 "compile kernels 1/1", "load weights 0/1",
+                                 "ready 1/1"));
+}
+
+TEST_F(EngineTest, FindsTheKernelsOfAnEarlierLoadInMemory) {
+  const auto first = Load(Example("layer_norm"));
+  const auto second = Load(Example("layer_norm"));
+  ASSERT_NE(first, nullptr);
+  ASSERT_NE(second, nullptr);
+  EXPECT_EQ(first->compile_report().compiled, 1);
+  EXPECT_EQ(second->compile_report().compiled, 0);
+  EXPECT_EQ(second->compile_report().from_memory, 1);
+  EXPECT_EQ(second->Kernels()[0].cache, "memory");
+}
+
+TEST_F(EngineTest, KeepsAModelAliveWithoutItsEngine) {
+  const GraphPtr graph = Example("layer_norm");
+  const auto model = Load(graph);
+  ASSERT_NE(model, nullptr);
+  engine_ = nullptr;
+  ExpectRight(*model, *graph, 0, 1);
+}
+
+TEST(EngineCreate, FindsTheKernelsOfAnotherEngineOnDisk) {
+  std::string folder = ::testing::TempDir() + "quern_engine_XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const GraphPtr graph = Example("conv_batch_norm_relu");
+  for (const bool first : {true, false}) {
+    telemetry::Metrics metrics;
+    EngineOptions options;
+    options.cache_dir = folder;
+    auto engine = MakeEngine(options, &metrics);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    const auto model = (*engine)->Load(graph, {}, nullptr);
+    ASSERT_TRUE(model.ok()) << model.status();
+    const CompileReport& report = (*model)->compile_report();
+    EXPECT_GT(report.kernels, 1);
+    EXPECT_EQ(report.compiled, first ? report.kernels : 0);
+    EXPECT_EQ(report.from_disk, first ? 0 : report.kernels);
+    EXPECT_EQ(CompilesOf(metrics), first ? report.kernels : 0);
+    ExpectRight(**model, *graph, 0, 1);
+  }
+  std::filesystem::remove_all(folder);
+}
+
+TEST(EngineCreate, SaysWhichDeviceItCannotOpen) {
+  telemetry::Metrics metrics;
+  struct Row {
+    const char* device;
+    absl::Status status;
+  };
+  for (const Row& row :
+       {Row{"tpu", absl::UnavailableError("no backend is called 'tpu'; this "
+                                          "build has cpu, ref, null")},
+        Row{"cpu:x", absl::InvalidArgumentError(
+                         "device 'cpu:x' is not of the form NAME[:NUMBER]")},
+        Row{"cpu:0:0",
+            absl::InvalidArgumentError("device 'cpu:0:0' is not of the form "
+                                       "NAME[:NUMBER]")},
+        Row{"ref:3",
+            absl::NotFoundError("there is no device ref:3, only ref:0")}}) {
+    EXPECT_EQ(MakeEngine(WithDevices({row.device}), &metrics).status(),
+              row.status);
+  }
+}
+
+TEST(EngineCreate, RefusesGraphsOverTheLimitOfNodes) {
+  telemetry::Metrics metrics;
+  EngineOptions options;
+  options.max_graph_nodes = 3;
+  const auto engine = MakeEngine(options, &metrics);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const auto model = (*engine)->Load(Example("softmax_f32"), {}, nullptr);
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(model.status().message(),
+              HasSubstr("nodes, the limit is 3 (--max-graph-nodes)"));
+}
+
+TEST(EngineCreate, RefusesRequestsOverTheLimitOfTheArena) {
+  telemetry::Metrics metrics;
+  EngineOptions options;
+  options.max_arena_bytes = 100;
+  const auto engine = MakeEngine(options, &metrics);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const GraphPtr graph = Example("two_equal_convs");
+  const auto model = (*engine)->Load(graph, {}, nullptr);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(RunModel(**model, support::InputsFor(*graph, 0, 1)).status(),
+            absl::ResourceExhaustedError(
+                "the temporaries of this request need more than the limit of "
+                "100 bytes; send smaller inputs"));
+}
+
+}  // namespace
+}  // namespace quern
