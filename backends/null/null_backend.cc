@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 
 namespace quern::null {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 
 namespace quern::ref {
@@ -67,8 +68,8 @@ class Interpreter::Machine {
       case Op::kEndLoop: {
         int64_t* const loop = Column(steps_[step.other_end].at);
         const int64_t by = steps_[step.other_end].code.imm;
-        const bool more = !__builtin_add_overflow(loop[0], by, &loop[0]) &&
-                          loop[0] < loop[1];
+        const bool more =
+            !__builtin_add_overflow(loop[0], by, &loop[0]) && loop[0] < loop[1];
         return more ? step.other_end + 1 : pc + 1;
       }
       case Op::kIf:
@@ -120,9 +121,8 @@ class Interpreter::Machine {
     const bool store = step.code.op == Op::kStore;
     const Instruction& base = steps_[step.code.srcs[0]].code;
     const size_t mask_at = store ? 3 : 2;
-    const int64_t* const mask = step.code.srcs.size() > mask_at
-                                    ? Column(step.src[mask_at])
-                                    : nullptr;
+    const int64_t* const mask =
+        step.code.srcs.size() > mask_at ? Column(step.src[mask_at]) : nullptr;
     const int64_t* const index = Column(step.src[1]);
     const bool gather = steps_[step.code.srcs[1]].code.lanes > 1;
     const int64_t bytes = ir::ByteSize(step.code.dtype);
@@ -164,9 +164,9 @@ class Interpreter::Machine {
 
   absl::Status Outside(int64_t pc, int64_t at, absl::string_view what,
                        size_t size) const {
-    return absl::InternalError(
-        absl::StrCat("kernel ", program_.name, ": %", pc, " accesses element ",
-                     at, " of ", what, " of size ", size));
+    return absl::InternalError(absl::StrCat("kernel ", program_.name, ": %", pc,
+                                            " accesses element ", at, " of ",
+                                            what, " of size ", size));
   }
 
   const kernel::Program& program_;
@@ -207,9 +207,8 @@ absl::Status Interpreter::Prepare() {
                           code.dtype, ir::Rounding::kCasts));
     } else if (code.op == Op::kReduceLanes) {
       QUERN_ASSIGN_OR_RETURN(
-          step.evaluator,
-          ir::EvaluatorOf(static_cast<Op>(code.imm), code.dtype, code.dtype,
-                          ir::Rounding::kCasts));
+          step.evaluator, ir::EvaluatorOf(static_cast<Op>(code.imm), code.dtype,
+                                          code.dtype, ir::Rounding::kCasts));
     }
     steps_.push_back(std::move(step));
   }

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "engine/ir/eval.h"
 #include "engine/kernel/linear.h"
 
@@ -41,9 +42,9 @@ class Interpreter {
   // An instruction with all that can be known before it runs.
   struct Step {
     kernel::Instruction code;
-    int64_t at = 0;          // Of its column in the file of values.
-    int64_t src[4] = {};     // Columns of its operands.
-    int32_t other_end = 0;   // Of a block: the position of its other end.
+    int64_t at = 0;         // Of its column in the file of values.
+    int64_t src[4] = {};    // Columns of its operands.
+    int32_t other_end = 0;  // Of a block: the position of its other end.
     ir::Evaluator evaluator;
   };
   class Machine;

@@ -23,6 +23,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+
 #include "engine/base/status_macros.h"
 
 namespace quern::ref {
@@ -44,8 +45,8 @@ absl::StatusOr<int64_t> ElementsOf(absl::Span<const int64_t> dims) {
   int64_t elements = 1;
   for (int64_t dim : dims) {
     if (dim < 0 || __builtin_mul_overflow(elements, dim, &elements)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "impossible shape [", absl::StrJoin(dims, ","), "]"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("impossible shape [", absl::StrJoin(dims, ","), "]"));
     }
   }
   return elements;
@@ -55,7 +56,7 @@ absl::StatusOr<int64_t> ElementsOf(absl::Span<const int64_t> dims) {
 // `greatest` bound its values where all that it is made of is valid.
 struct Form {
   int64_t constant = 0;
-  std::vector<int64_t> coefficients;            // By axis of the domain.
+  std::vector<int64_t> coefficients;             // By axis of the domain.
   std::vector<std::pair<int, int64_t>> columns;  // Register, coefficient.
   int64_t least = 0;
   int64_t greatest = 0;
@@ -110,7 +111,7 @@ struct Step {
   int64_t value = 0;
   bool is_unsigned = false;  // kClamp: x holds an unsigned integer.
   Form form = {};
-  int pattern = 0;           // Of the form, see Layout.
+  int pattern = 0;  // Of the form, see Layout.
   const std::vector<int64_t>* data = nullptr;
   ir::Evaluator evaluator = {};
 
@@ -128,7 +129,7 @@ struct Step {
 struct Layout {
   std::vector<int64_t> dims;
   size_t inner = 0;
-  int64_t span = 1;   // Points of the inner axes.
+  int64_t span = 1;  // Points of the inner axes.
   int64_t chunk = 1;
 
   explicit Layout(std::vector<int64_t> domain) : dims(std::move(domain)) {
@@ -294,7 +295,9 @@ class Evaluation {
  public:
   Evaluation(const graph::Graph& graph, absl::Span<const Tensor> inputs,
              const OracleOptions& options)
-      : graph_(graph), arena_(*graph.arena), inputs_(inputs),
+      : graph_(graph),
+        arena_(*graph.arena),
+        inputs_(inputs),
         options_(options) {}
 
   absl::StatusOr<std::vector<Tensor>> Run();
@@ -337,7 +340,7 @@ class Evaluation {
   std::vector<bool> stored_;     // By node.
   std::vector<Id> last_reader_;  // By node: the last stored node to read it.
   std::vector<std::unique_ptr<std::vector<int64_t>>> values_;
-  int64_t live_ = 0;             // Elements in values_.
+  int64_t live_ = 0;  // Elements in values_.
 };
 
 // Makes the program of one stored node.
@@ -391,15 +394,15 @@ class Compiler {
   }
   int Constant(int64_t bits) {
     const auto [it, fresh] = constants_.emplace(bits, 0);
-    if (fresh) it->second = Emit({.kind = Step::Kind::kConstant, .value = bits});
+    if (fresh)
+      it->second = Emit({.kind = Step::Kind::kConstant, .value = bits});
     return it->second;
   }
   int EmitForm(Step step, const Form& form) {
-    const bool varies =
-        std::any_of(form.coefficients.begin() +
-                        (program_.layout.inner == 0 ? 0
-                                                    : program_.layout.inner - 1),
-                    form.coefficients.end(), [](int64_t c) { return c != 0; });
+    const bool varies = std::any_of(
+        form.coefficients.begin() +
+            (program_.layout.inner == 0 ? 0 : program_.layout.inner - 1),
+        form.coefficients.end(), [](int64_t c) { return c != 0; });
     if (varies) {
       std::vector<int64_t> pattern = program_.layout.PatternOf(form);
       const auto it = std::find(program_.patterns.begin(),
@@ -440,8 +443,8 @@ class Compiler {
                               int z) {
     Step step = {.kind = Step::Kind::kEvaluate, .x = x, .y = y, .z = z};
     QUERN_ASSIGN_OR_RETURN(
-        step.evaluator, ir::EvaluatorOf(op, operand, result,
-                                        evaluation_.options().rounding));
+        step.evaluator,
+        ir::EvaluatorOf(op, operand, result, evaluation_.options().rounding));
     return Emit(std::move(step));
   }
 
@@ -531,7 +534,8 @@ class Compiler {
   // is read and the value means nothing.
   absl::StatusOr<int> Pull(Id id, const Forms& at, int gate) {
     if (program_.steps.size() > kMaxSteps) {
-      return absl::ResourceExhaustedError("oracle: a node needs too many steps");
+      return absl::ResourceExhaustedError(
+          "oracle: a node needs too many steps");
     }
     for (const Pulled& pulled : pulled_[id]) {
       if (pulled.gate == gate && pulled.at == at) return pulled.result;
@@ -692,8 +696,8 @@ class Compiler {
     }
     QUERN_ASSIGN_OR_RETURN(
         const int index,
-        Pull(indices,
-             Forms(at.begin() + axis, at.begin() + axis + index_rank), gate));
+        Pull(indices, Forms(at.begin() + axis, at.begin() + axis + index_rank),
+             gate));
     const int position =
         Emit({.kind = Step::Kind::kClamp,
               .x = index,
@@ -872,10 +876,9 @@ absl::Status Evaluation::DecideStored() {
       QUERN_ASSIGN_OR_RETURN(const std::vector<int64_t> dims, DimsOf(id));
       QUERN_ASSIGN_OR_RETURN(const int64_t elements, ElementsOf(dims));
       // Read once, element by element: no reason to keep it.
-      const bool read_once =
-          readers[id].size() == 1 &&
-          (ir::IsElementwise(arena_[readers[id][0]].op) ||
-           arena_[readers[id][0]].op == Op::kReduce);
+      const bool read_once = readers[id].size() == 1 &&
+                             (ir::IsElementwise(arena_[readers[id][0]].op) ||
+                              arena_[readers[id][0]].op == Op::kReduce);
       store = !read_once && elements <= options_.max_elements / 8;
     }
     stored_[id] = store;
@@ -926,9 +929,8 @@ absl::Status Evaluation::Compute(Id id, std::vector<int64_t>& values) {
   const bool reduces = node.op == Op::kReduce;
   const Id body = reduces ? node.srcs[0] : id;
   std::vector<size_t> axes(arena_.Rank(body));
-  const auto op = static_cast<Op>(node.attr->ints.empty()
-                                      ? 0
-                                      : node.attr->ints[0]);
+  const auto op =
+      static_cast<Op>(node.attr->ints.empty() ? 0 : node.attr->ints[0]);
   if (reduces) {
     // The axes of the result come first, then those that are reduced.
     QUERN_ASSIGN_OR_RETURN(const std::vector<int64_t> from, DimsOf(body));
@@ -951,9 +953,8 @@ absl::Status Evaluation::Compute(Id id, std::vector<int64_t>& values) {
                          Compiler(*this, std::move(domain))
                              .Run(body, axes, /*body_is_root=*/!reduces));
   int64_t work = 0;
-  if (__builtin_mul_overflow(points,
-                             static_cast<int64_t>(program.steps.size()) + 1,
-                             &work) ||
+  if (__builtin_mul_overflow(
+          points, static_cast<int64_t>(program.steps.size()) + 1, &work) ||
       work > options_.max_work) {
     return Limit(id, "work");
   }

@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "engine/graph/graph.h"
 #include "engine/ir/dtype.h"
 #include "engine/ir/eval.h"

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "backends/ref/interpreter.h"
 #include "engine/base/status_macros.h"
 
@@ -98,9 +99,9 @@ class RefDevice : public runtime::Device {
       const std::string& name, const std::string& blob) override {
     QUERN_ASSIGN_OR_RETURN(kernel::Program program, Checked(blob));
     if (program.name != name) {
-      return absl::NotFoundError(absl::StrCat(
-          "there is no kernel '", name, "' in the blob of '", program.name,
-          "'"));
+      return absl::NotFoundError(absl::StrCat("there is no kernel '", name,
+                                              "' in the blob of '",
+                                              program.name, "'"));
     }
     QUERN_ASSIGN_OR_RETURN(Interpreter interpreter,
                            Interpreter::For(std::move(program)));

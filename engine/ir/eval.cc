@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 
 namespace quern::ir {
@@ -112,9 +113,8 @@ constexpr Format kHalf = {10, 5};
 constexpr Format kBrain = {7, 8};
 
 uint32_t Encode(Format format, double value) {
-  const uint32_t sign = std::signbit(value)
-                            ? 1u << (format.exponent + format.fraction)
-                            : 0;
+  const uint32_t sign =
+      std::signbit(value) ? 1u << (format.exponent + format.fraction) : 0;
   if (std::isnan(value)) {
     return sign | format.infinity() | 1u << (format.fraction - 1);
   }
@@ -132,26 +132,26 @@ uint32_t Encode(Format format, double value) {
   // a carry out of the fraction: one sum serves subnormal and normal numbers.
   const int64_t field = quantum - (least - format.fraction);
   const int64_t bits = (field << format.fraction) + static_cast<int64_t>(units);
-  return sign | static_cast<uint32_t>(
-                    std::min<int64_t>(bits, format.infinity()));
+  return sign |
+         static_cast<uint32_t>(std::min<int64_t>(bits, format.infinity()));
 }
 
 double Decode(Format format, uint32_t bits) {
   const uint32_t fraction = bits & ((1u << format.fraction) - 1);
-  const int field = static_cast<int>(bits >> format.fraction) &
-                    ((1 << format.exponent) - 1);
+  const int field =
+      static_cast<int>(bits >> format.fraction) & ((1 << format.exponent) - 1);
   double magnitude = 0;
   if (field == (1 << format.exponent) - 1) {
     magnitude = fraction == 0 ? std::numeric_limits<double>::infinity()
                               : std::numeric_limits<double>::quiet_NaN();
   } else {
     const uint32_t hidden = field == 0 ? 0 : 1u << format.fraction;
-    magnitude = std::ldexp(fraction + hidden, std::max(field, 1) -
-                                                  format.bias() -
-                                                  format.fraction);
+    magnitude =
+        std::ldexp(fraction + hidden,
+                   std::max(field, 1) - format.bias() - format.fraction);
   }
   return (bits >> (format.exponent + format.fraction) & 1) != 0 ? -magnitude
-                                                                 : magnitude;
+                                                                : magnitude;
 }
 
 // An integer as a double from which any narrower format rounds correctly: what
@@ -272,8 +272,8 @@ BlockFunction BoolFunction(Op op) {
 template <typename T>
 BlockFunction IntegerFunction(Op op) {
   using U = uint64_t;
-  constexpr int kWidth = std::numeric_limits<T>::digits +
-                         std::numeric_limits<T>::is_signed;
+  constexpr int kWidth =
+      std::numeric_limits<T>::digits + std::numeric_limits<T>::is_signed;
   const auto two = [](auto f) { return Each2<T, T>(f); };
   switch (op) {
     case Op::kAdd:
@@ -472,9 +472,9 @@ absl::StatusOr<Scalar> Evaluate(Op op, DType result,
   const size_t first = op == Op::kWhere ? 1 : 0;
   for (size_t i = first; i < arity; ++i) {
     if (operands[i].dtype != operands[first].dtype) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "'", Name(op), "' of ", Name(operands[first].dtype), " and ",
-          Name(operands[i].dtype), " has no meaning"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", Name(op), "' of ", Name(operands[first].dtype),
+                       " and ", Name(operands[i].dtype), " has no meaning"));
     }
   }
   QUERN_ASSIGN_OR_RETURN(

@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "engine/ir/dtype.h"
 #include "engine/ir/op.h"
 

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+
 #include "engine/base/status_macros.h"
 
 namespace quern::ir {
@@ -80,7 +81,8 @@ class Rewriter {
   }
 
   absl::Status ApplyRules(Frame& frame) {
-    for (const Rule* rule : rules_[static_cast<int>(arena_[frame.current].op)]) {
+    for (const Rule* rule :
+         rules_[static_cast<int>(arena_[frame.current].op)]) {
       const Id next = rule->apply(arena_, frame.current);
       if (next == kNoNode || next == frame.current) continue;
       frame.applied.push_back(rule->name);
@@ -88,8 +90,9 @@ class Rewriter {
         options_.trace->push_back({rule->name, frame.current, next});
       }
       if (static_cast<int>(frame.applied.size()) > options_.fuel) {
-        return Runaway(absl::StrCat("no end after ", options_.fuel, " rewrites"),
-                       frame.applied);
+        return Runaway(
+            absl::StrCat("no end after ", options_.fuel, " rewrites"),
+            frame.applied);
       }
       frame.current = next;
       return absl::OkStatus();
@@ -103,8 +106,8 @@ class Rewriter {
     constexpr size_t kShown = 8;
     const absl::Span<const char* const> last =
         applied.subspan(applied.size() - std::min(kShown, applied.size()));
-    return absl::InternalError(absl::StrCat("rewrite: ", what, ", last rules: ",
-                                            absl::StrJoin(last, "; ")));
+    return absl::InternalError(absl::StrCat(
+        "rewrite: ", what, ", last rules: ", absl::StrJoin(last, "; ")));
   }
 
   Arena& arena_;

@@ -564,7 +564,7 @@ Bounds BoundsFor(const Arena& arena, const Node& node) {
       return {node.attr->ints[0], node.attr->ints[1]};
     case Op::kRange: {
       const int64_t extent = of(0).greatest;
-      return {0, extent == kHigh ? kHigh : std::max<int64_t>(extent - 1, 0)};
+      return {0, extent == kHigh ? kHigh : std::max<int64_t>(extent, 1) - 1};
     }
     default:
       break;

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/eval.h"
@@ -35,8 +36,14 @@ constexpr int kMaxInline = 40;
 constexpr int kMaxDepth = 100;
 
 // What binds weaker stands in parentheses inside what binds stronger.
-enum Binding { kOrLevel, kAndLevel, kCompareLevel, kSumLevel, kProductLevel,
-               kAtomLevel };
+enum Binding {
+  kOrLevel,
+  kAndLevel,
+  kCompareLevel,
+  kSumLevel,
+  kProductLevel,
+  kAtomLevel
+};
 
 // The words that stand for the numbers at `position` of the attributes of
 // `op`; empty for none.
@@ -71,9 +78,8 @@ size_t LeastInts(Op op) {
 
 bool IsIdentifier(absl::string_view text) {
   if (text.empty() || absl::ascii_isdigit(text[0])) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return absl::ascii_isalnum(c) || c == '_';
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
 }
 
 bool IsRangeName(absl::string_view text) {
@@ -101,8 +107,7 @@ std::string ValueText(DType dtype, int64_t bits) {
     return absl::StrCat("nan:", absl::Hex(bits));
   }
   char text[40];
-  return std::string(text,
-                     std::to_chars(text, text + sizeof(text), value).ptr);
+  return std::string(text, std::to_chars(text, text + sizeof(text), value).ptr);
 }
 
 // ------------------------------------------------------------------ Printing.
@@ -146,7 +151,8 @@ class Printer {
     if (node.op == Op::kConst) {
       if (node.attr->ints.size() != 1) return 0;
       const int64_t value = node.attr->ints[0];
-      const bool truth = node.dtype == DType::kBool && (value == 0 || value == 1);
+      const bool truth =
+          node.dtype == DType::kBool && (value == 0 || value == 1);
       return node.dtype == DType::kWeakInt || truth ? 1 : 0;
     }
     if (!node.attr->ints.empty() || !IsSymbolic(node)) return 0;
@@ -268,8 +274,7 @@ class Printer {
     if (value >= 0 && static_cast<size_t>(value) < words.size()) {
       return std::string(words[value]);
     }
-    const bool is_value =
-        node.op == Op::kConst || node.op == Op::kConstArray;
+    const bool is_value = node.op == Op::kConst || node.op == Op::kConstArray;
     return is_value ? ValueText(node.dtype, value) : absl::StrCat(value);
   }
 
@@ -283,7 +288,9 @@ class Printer {
   std::string Expression(Id id, int level) {
     if (inline_[id] == 0) return names_.at(id);
     const Node& node = arena_[id];
-    const auto src = [&](int i, int at) { return Expression(node.srcs[i], at); };
+    const auto src = [&](int i, int at) {
+      return Expression(node.srcs[i], at);
+    };
     const auto infix = [&](absl::string_view sign, int own) {
       // Chains lean to the left, comparisons do not chain.
       const int left = own == kCompareLevel ? own + 1 : own;
@@ -398,8 +405,8 @@ class Parser {
   }
 
   absl::Status Error(absl::string_view message) const {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "line ", number_, ", column ", at_ + 1, ": ", message));
+    return absl::InvalidArgumentError(
+        absl::StrCat("line ", number_, ", column ", at_ + 1, ": ", message));
   }
   absl::Status Expected(absl::string_view what) {
     SkipSpace();
@@ -533,7 +540,8 @@ class Parser {
     if (!quoted && name.empty()) return Expected("'%', a name or 'return'");
     auto& table = range ? ranges_ : vars_;
     if (table.contains(name)) {
-      return Error(absl::StrCat("'", absl::CEscape(name), "' is there already"));
+      return Error(
+          absl::StrCat("'", absl::CEscape(name), "' is there already"));
     }
     QUERN_RETURN_IF_ERROR(Expect("="));
     QUERN_ASSIGN_OR_RETURN(const Op op, OpName());

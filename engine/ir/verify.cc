@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/eval.h"
@@ -193,13 +194,13 @@ class Sizes {
       if (from_.IsConst(part) && node.dtype == DType::kWeakInt) {
         copies_[part] = arena_.Int(from_.IntValue(part));
       } else if (node.dtype == DType::kWeakInt && IsSymbolic(from_, part)) {
-        copies_[part] = Simplified(arena_, node.op,
-                                   {copies_.at(node.srcs[0]),
-                                    copies_.at(node.srcs[1])});
+        copies_[part] =
+            Simplified(arena_, node.op,
+                       {copies_.at(node.srcs[0]), copies_.at(node.srcs[1])});
       } else {
-        copies_[part] = arena_.Make(
-            Op::kVar, DType::kWeakInt, {},
-            Attr{{node.least, node.greatest}, absl::StrCat(part)});
+        copies_[part] =
+            arena_.Make(Op::kVar, DType::kWeakInt, {},
+                        Attr{{node.least, node.greatest}, absl::StrCat(part)});
       }
     }
     return copies_.at(id);
@@ -327,9 +328,8 @@ class TensorLevel {
 
   absl::Status SameDim(const Place& at, size_t i, Id expected) {
     if (sizes_.Equal(at.dims()[i], expected)) return absl::OkStatus();
-    return at.Broken("axis ", i, " has size ",
-                     SizeText(arena_, at.dims()[i]), ", expected ",
-                     SizeText(arena_, expected));
+    return at.Broken("axis ", i, " has size ", SizeText(arena_, at.dims()[i]),
+                     ", expected ", SizeText(arena_, expected));
   }
 
   absl::Status Movement(const Place& at) {
@@ -495,11 +495,10 @@ class TensorLevel {
         QUERN_RETURN_IF_ERROR(SameDim(at, i, at.src_dims(0)[i]));
         continue;
       }
-      const Id room = Add(scratch, sizes_.Of(at.src_dims(0)[i]),
-                          scratch.Int(-(reach + 1)));
-      const Id positions = Add(scratch, IDiv(scratch, room,
-                                             scratch.Int(ints[2])),
-                               scratch.Int(1));
+      const Id room =
+          Add(scratch, sizes_.Of(at.src_dims(0)[i]), scratch.Int(-(reach + 1)));
+      const Id positions = Add(
+          scratch, IDiv(scratch, room, scratch.Int(ints[2])), scratch.Int(1));
       if (scratch[room].greatest < 0 ||
           !ProvablyEqual(scratch, positions, sizes_.Of(at.dims()[i]))) {
         return at.Broken("axis ", i, " does not have the size of its windows");

@@ -10,9 +10,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+
 #include "engine/ir/builder.h"
 #include "engine/ir/eval.h"
-#include "gtest/gtest.h"
 #include "tests/conformance/backends.h"
 #include "tests/fuzz/band.h"
 #include "tests/fuzz/engine_runner.h"
@@ -28,9 +29,8 @@ using ir::Op;
 
 // One engine for each device, since opening one costs time.
 fuzz::EngineRunner* RunnerFor(const std::string& device) {
-  static auto& runners =
-      *new std::vector<std::pair<std::string,
-                                 std::unique_ptr<fuzz::EngineRunner>>>;
+  static auto& runners = *new std::vector<
+      std::pair<std::string, std::unique_ptr<fuzz::EngineRunner>>>;
   for (const auto& [name, runner] : runners) {
     if (name == device) return runner.get();
   }
@@ -39,8 +39,7 @@ fuzz::EngineRunner* RunnerFor(const std::string& device) {
   return runners.back().second.get();
 }
 
-class Device
-    : public ::testing::TestWithParam<std::tuple<BackendRow, DType>> {
+class Device : public ::testing::TestWithParam<std::tuple<BackendRow, DType>> {
  protected:
   [[nodiscard]] const BackendRow& backend() const {
     return std::get<0>(GetParam());
@@ -82,7 +81,8 @@ class Device
     ASSERT_TRUE(bands.ok()) << bands.status();
     for (size_t i = 0; i < bands->size(); ++i) {
       EXPECT_EQ(fuzz::Outside((*bands)[i], result->outputs[i]), "")
-          << "output " << i << " of\n" << text;
+          << "output " << i << " of\n"
+          << text;
     }
   }
 
@@ -160,8 +160,7 @@ TEST_P(Device, MovesElements) {
   Check({b_.Reshape(flipped, Sizes({5, 6})),
          b_.Pad(x, Sizes({1, 0}), Sizes({0, 3})),
          b_.Shrink(x, Sizes({1, 2}), Sizes({2, 3}), {1, 3}),
-         b_.Concat({s, flipped, s}, 0),
-         b_.Window(x, 1, 3, 2, 2),
+         b_.Concat({s, flipped, s}, 0), b_.Window(x, 1, 3, 2, 2),
          b_.Gather(x, i, 1),
          b_.Expand(b_.Reshape(s, {n, b_.Int(1), b_.Int(3)}),
                    {n, b_.Int(2), b_.Int(3)}),

@@ -9,10 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/ir/builder.h"
-#include "engine/ir/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+#include "engine/ir/builder.h"
+#include "engine/ir/text.h"
 #include "tests/fuzz/band.h"
 #include "tests/fuzz/generator.h"
 
@@ -52,8 +53,7 @@ absl::StatusOr<graph::Graph> GraphOf(absl::string_view text) {
     const auto slot = static_cast<size_t>(node.attr->ints[0]);
     if (graph.inputs.size() <= slot) graph.inputs.resize(slot + 1);
     const absl::Span<const ir::Id> dims = graph.arena->DimsOf(id);
-    graph.inputs[slot] = {
-        "x", node.dtype, {dims.begin(), dims.end()}, id};
+    graph.inputs[slot] = {"x", node.dtype, {dims.begin(), dims.end()}, id};
   }
   for (ir::Id id : *outputs) {
     graph.outputs.push_back({"y", (*graph.arena)[id].dtype, {}, id});
@@ -61,9 +61,9 @@ absl::StatusOr<graph::Graph> GraphOf(absl::string_view text) {
   return graph;
 }
 
-absl::StatusOr<std::vector<Tensor>> OutputsOf(absl::string_view text,
-                                        const std::vector<Tensor>& inputs,
-                                        const OracleOptions& options = {}) {
+absl::StatusOr<std::vector<Tensor>> OutputsOf(
+    absl::string_view text, const std::vector<Tensor>& inputs,
+    const OracleOptions& options = {}) {
   const absl::StatusOr<graph::Graph> graph = GraphOf(text);
   if (!graph.ok()) return graph.status();
   return EvaluateGraph(*graph, inputs, options);
@@ -75,7 +75,7 @@ TEST(Oracle, TransposesAndSums) {
       %1 = permute f32[3,2] %0 {1,0}
       %2 = reduce f32[3] %1 {add,1}
       return %1 %2)",
-                          {Reals({2, 3}, {1, 2, 3, 4, 5, 6})});
+                                {Reals({2, 3}, {1, 2, 3, 4, 5, 6})});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(Values((*result)[0]), ElementsAre(1, 4, 2, 5, 3, 6));
   EXPECT_THAT(Values((*result)[1]), ElementsAre(5, 7, 9));
@@ -88,7 +88,7 @@ TEST(Oracle, TakesVariablesFromTheInputs) {
       %1 = pad f32[n+1] %0 [1]
       %2 = cast f32 [n*2]
       return %1 %2)",
-                        {Reals({3}, {1, 2, 3})});
+                              {Reals({3}, {1, 2, 3})});
   ASSERT_TRUE(good.ok()) << good.status();
   EXPECT_THAT(Values((*good)[0]), ElementsAre(0, 1, 2, 3));
   EXPECT_THAT(Values((*good)[1]), ElementsAre(6));
@@ -96,7 +96,8 @@ TEST(Oracle, TakesVariablesFromTheInputs) {
 
 TEST(Oracle, ConvolvesThroughWindows) {
   // y[o] = sum over t of x[2 o + t] * w[t].
-  const auto result = OutputsOf(R"(
+  const auto result =
+      OutputsOf(R"(
       %0 = input f32[7] {0}
       %1 = input f32[3] {1}
       %2 = window f32[3,3] %0 {0,3,2,1}
@@ -105,31 +106,31 @@ TEST(Oracle, ConvolvesThroughWindows) {
       %5 = mul f32[3,3] %2 %4
       %6 = reduce f32[3] %5 {add,1}
       return %6)",
-                          {Reals({7}, {1, 2, 3, 4, 5, 6, 7}),
-                           Reals({3}, {1, 10, 100})});
+                {Reals({7}, {1, 2, 3, 4, 5, 6, 7}), Reals({3}, {1, 10, 100})});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(Values((*result)[0]), ElementsAre(321, 543, 765));
 }
 
 TEST(Oracle, ClampsGatheredPositions) {
-  const auto result = OutputsOf(R"(
+  const auto result = OutputsOf(
+      R"(
       %0 = input f32[3] {0}
       %1 = input i64[5] {1}
       %2 = gather f32[5] %0 %1 {0}
       return %2)",
-                          {Reals({3}, {10, 20, 30}),
-                           {DType::kI64, {5}, {-7, 0, 1, 2, 99}}});
+      {Reals({3}, {10, 20, 30}), {DType::kI64, {5}, {-7, 0, 1, 2, 99}}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(Values((*result)[0]), ElementsAre(10, 10, 20, 30, 30));
 }
 
 TEST(Oracle, TakesAHugeUnsignedPositionForTheLast) {
-  const auto result = OutputsOf(R"(
+  const auto result =
+      OutputsOf(R"(
       %0 = input f32[3] {0}
       %1 = input u64[1] {1}
       %2 = gather f32[1] %0 %1 {0}
       return %2)",
-                          {Reals({3}, {10, 20, 30}), {DType::kU64, {1}, {-1}}});
+                {Reals({3}, {10, 20, 30}), {DType::kU64, {1}, {-1}}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(Values((*result)[0]), ElementsAre(30));
 }
@@ -141,7 +142,7 @@ TEST(Oracle, PadsWithZerosWhatIsNotZeroAtZero) {
       %2 = pad f32[4] %1 [1]
       %3 = neg f32[4] %2
       return %3)",
-                          {Reals({2}, {0, 1})});
+                                {Reals({2}, {0, 1})});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(Values((*result)[0]), ElementsAre(0, -1, -2, 0));
 }
@@ -153,7 +154,7 @@ TEST(Oracle, GivesTheIdentityForAnEmptySum) {
       %1 = reduce f32[2] %0 {add,1}
       %2 = reduce f32[2] %0 {max,1}
       return %1 %2)",
-                          {Reals({2, 0}, {})});
+                                {Reals({2, 0}, {})});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(Values((*result)[0]), ElementsAre(0, 0));
   EXPECT_THAT(Values((*result)[1]), ElementsAre(-INFINITY, -INFINITY));
@@ -179,16 +180,18 @@ TEST(Oracle, RefusesInputsThatDoNotFit) {
   const auto text = "%0 = input f32[2] {0}\nreturn %0";
   EXPECT_THAT(OutputsOf(text, {Reals({3}, {1, 2, 3})}).status().message(),
               HasSubstr("does not fit the graph"));
-  EXPECT_THAT(OutputsOf(text, {}).status().message(), HasSubstr("takes 1 inputs"));
+  EXPECT_THAT(OutputsOf(text, {}).status().message(),
+              HasSubstr("takes 1 inputs"));
 }
 
 TEST(Oracle, NamesTheNodeThatIsTooLarge) {
-  const auto text = "%0 = input f32[8] {0}\n"
-                    "%1 = reshape f32[8,1] %0\n"
-                    "%2 = expand f32[8,1000] %1\n"
-                    "return %2";
+  const auto text =
+      "%0 = input f32[8] {0}\n"
+      "%1 = reshape f32[8,1] %0\n"
+      "%2 = expand f32[8,1000] %1\n"
+      "return %2";
   const auto result = OutputsOf(text, {Reals({8}, std::vector<double>(8, 1))},
-                          {.max_elements = 100});
+                                {.max_elements = 100});
   EXPECT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(result.status().message(), HasSubstr("(expand)"));
 }
@@ -208,7 +211,8 @@ TEST(Oracle, StaysWithinTheBandsOfRandomGraphs) {
       ASSERT_TRUE(results.ok()) << results.status() << "\n" << text;
       for (size_t i = 0; i < results->size(); ++i) {
         ASSERT_EQ(fuzz::Outside((*bands)[i], (*results)[i]), "")
-            << "output " << i << " of\n" << text;
+            << "output " << i << " of\n"
+            << text;
         sharpness += fuzz::Sharpness((*bands)[i]);
         ++tensors;
       }

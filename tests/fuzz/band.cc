@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/eval.h"
 
@@ -69,8 +70,9 @@ std::pair<__int128, __int128> RangeOf(DType dtype) {
 }
 
 __int128 Wide(DType dtype, int64_t bits) {
-  return dtype == DType::kU64 ? static_cast<__int128>(static_cast<uint64_t>(bits))
-                              : static_cast<__int128>(bits);
+  return dtype == DType::kU64
+             ? static_cast<__int128>(static_cast<uint64_t>(bits))
+             : static_cast<__int128>(bits);
 }
 
 Band Anything(DType dtype) {
@@ -282,9 +284,11 @@ Band IntegerBand(Op op, DType dtype, const Band& x, const Band& y) {
     case Op::kNeg:
       return Fitted(dtype, -x.greatest, -x.least);
     case Op::kMax:
-      return Whole(std::max(x.least, y.least), std::max(x.greatest, y.greatest));
+      return Whole(std::max(x.least, y.least),
+                   std::max(x.greatest, y.greatest));
     case Op::kMin:
-      return Whole(std::min(x.least, y.least), std::min(x.greatest, y.greatest));
+      return Whole(std::min(x.least, y.least),
+                   std::min(x.greatest, y.greatest));
     default:
       return Whole(low, high);
   }
@@ -293,16 +297,16 @@ Band IntegerBand(Op op, DType dtype, const Band& x, const Band& y) {
 Band Compared(Op op, DType dtype, const Band& x, const Band& y) {
   const Band either = Whole(0, 1);
   if (x.anything || y.anything) return either;
-  bool less = false;      // x < y whatever they are.
+  bool less = false;  // x < y whatever they are.
   bool not_less = false;
-  bool apart = false;     // They cannot be equal.
+  bool apart = false;  // They cannot be equal.
   bool equal = false;
   if (ir::IsFloat(dtype)) {
     // What is tiny may count as zero.
-    const double slack = std::fabs(x.low) < Tiny(dtype) ||
-                                 std::fabs(y.low) < Tiny(dtype)
-                             ? Tiny(dtype)
-                             : 0;
+    const double slack =
+        std::fabs(x.low) < Tiny(dtype) || std::fabs(y.low) < Tiny(dtype)
+            ? Tiny(dtype)
+            : 0;
     less = x.high + slack < y.low;
     not_less = x.low >= y.high + slack;
     apart = less || y.high + slack < x.low;
@@ -311,8 +315,8 @@ Band Compared(Op op, DType dtype, const Band& x, const Band& y) {
     less = x.greatest < y.least;
     not_less = x.least >= y.greatest;
     apart = less || y.greatest < x.least;
-    equal = x.least == x.greatest && y.least == y.greatest &&
-            x.least == y.least;
+    equal =
+        x.least == x.greatest && y.least == y.greatest && x.least == y.least;
   }
   const auto known = [](bool value) { return Whole(value, value); };
   if (op == Op::kCmpLt) {
@@ -342,8 +346,8 @@ Band CastBand(DType from, DType to, const Band& x) {
       return Exactly(to, static_cast<double>(x.least),
                      static_cast<double>(x.greatest), 1);
     }
-    const bool widens = RelativeError(to) <= RelativeError(from) &&
-                        Tiny(to) <= Tiny(from);
+    const bool widens =
+        RelativeError(to) <= RelativeError(from) && Tiny(to) <= Tiny(from);
     return widens ? Real(x.low, x.high) : Exactly(to, x.low, x.high, 1);
   }
   if (ir::IsFloat(from)) {
@@ -364,8 +368,8 @@ absl::StatusOr<Band> Elementwise(Op op, DType operand, DType result,
   bool points = true;
   for (int i = 0; i < arity; ++i) points &= IsPoint(operand, v[i]);
   // Exact operands of exact operations: the scalar meaning decides.
-  const bool exact = !ir::IsFloat(operand) &&
-                     (op != Op::kCast || !ir::IsFloat(result));
+  const bool exact =
+      !ir::IsFloat(operand) && (op != Op::kCast || !ir::IsFloat(result));
   // The sign of a zero is not known.
   const bool sign_known = !ir::IsFloat(operand) || v[0].low != 0;
   if (points && (exact || (op == Op::kBitcast && sign_known))) {
@@ -490,9 +494,9 @@ class Interpreter {
         const graph::Weight& weight = case_.graph.weights[node.attr->ints[0]];
         QUERN_ASSIGN_OR_RETURN(
             const ref::Tensor tensor,
-            ref::TensorOf(weight.dtype, weight.dims,
-                          absl::string_view(weight.data.data(),
-                                            weight.data.size())));
+            ref::TensorOf(
+                weight.dtype, weight.dims,
+                absl::string_view(weight.data.data(), weight.data.size())));
         return FromTensor(tensor);
       }
       case Op::kReduce:

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "engine/ir/dtype.h"
 #include "tests/fuzz/generator.h"
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "backends/register_all.h"
 #include "engine/base/status_macros.h"
 #include "engine/runtime/compile_service.h"
@@ -39,9 +40,8 @@ absl::StatusOr<std::unique_ptr<EngineRunner>> EngineRunner::Create(
   auto assembler =
       runtime::MakeInProcessAssembler(std::move(compilers), /*parallelism=*/1);
   QUERN_ASSIGN_OR_RETURN(
-      runner->engine_,
-      Engine::Create(options, std::move(backends), std::move(assembler),
-                     &runner->metrics_));
+      runner->engine_, Engine::Create(options, std::move(backends),
+                                      std::move(assembler), &runner->metrics_));
   return runner;
 }
 
@@ -51,8 +51,8 @@ absl::StatusOr<EngineRunner::Result> EngineRunner::Run(
   options.device = device;
   QUERN_ASSIGN_OR_RETURN(std::shared_ptr<const graph::Graph> graph,
                          CopyOf(fuzz_case));
-  const auto model = engine_->Load(
-      std::move(graph), options, [](absl::string_view, int, int) {});
+  const auto model = engine_->Load(std::move(graph), options,
+                                   [](absl::string_view, int, int) {});
   if (!model.ok()) return Prefixed("load: ", model.status());
 
   std::vector<std::string> contents;
@@ -85,10 +85,9 @@ absl::StatusOr<EngineRunner::Result> EngineRunner::Run(
   }
   Result result;
   for (size_t i = 0; i < first.size(); ++i) {
-    QUERN_ASSIGN_OR_RETURN(
-        result.outputs.emplace_back(),
-        ref::TensorOf(fuzz_case.graph.outputs[i].dtype,
-                      binding->output_dims[i], first[i]));
+    QUERN_ASSIGN_OR_RETURN(result.outputs.emplace_back(),
+                           ref::TensorOf(fuzz_case.graph.outputs[i].dtype,
+                                         binding->output_dims[i], first[i]));
   }
   for (const KernelReport& kernel : (*model)->Kernels()) {
     if (!kernel.at_load) result.kernels += kernel.launches;

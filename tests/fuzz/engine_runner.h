@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "backends/ref/oracle.h"
 #include "engine/engine.h"
 #include "engine/telemetry/metrics.h"

@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+
 #include "backends/ref/oracle.h"
 #include "engine/ir/text.h"
 #include "tests/fuzz/band.h"
@@ -58,8 +59,8 @@ class Fuzzer {
     if (!bands.ok()) return {"bands", std::string(bands.status().message())};
     if (count) Count(*fuzz_case, *bands);
 
-    const auto expected = ref::EvaluateGraph(fuzz_case->graph,
-                                             fuzz_case->inputs);
+    const auto expected =
+        ref::EvaluateGraph(fuzz_case->graph, fuzz_case->inputs);
     if (!expected.ok()) {
       return {"oracle", std::string(expected.status().message())};
     }
@@ -114,9 +115,8 @@ class Fuzzer {
     std::vector<std::string> missing;
     for (int i = 0; i < ir::kNumOps; ++i) {
       const auto op = static_cast<ir::Op>(i);
-      const bool tensor_op =
-          ir::IsElementwise(op) || ir::IsMovement(op) ||
-          op == ir::Op::kGather || op == ir::Op::kReduce;
+      const bool tensor_op = ir::IsElementwise(op) || ir::IsMovement(op) ||
+                             op == ir::Op::kGather || op == ir::Op::kReduce;
       if (tensor_op && !coverage_.ops.contains(ir::Name(op))) {
         missing.push_back(ir::Name(op));
       }

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/eval.h"
@@ -60,10 +61,10 @@ class Random {
 
 const std::vector<DType>& StrongTypes() {
   static const auto& types = *new std::vector<DType>{
-      DType::kF32, DType::kF32, DType::kF32,  DType::kF32, DType::kF64,
-      DType::kF16, DType::kBF16, DType::kI32, DType::kI64, DType::kI8,
-      DType::kI16, DType::kU8,  DType::kU16,  DType::kU32, DType::kU64,
-      DType::kBool};
+      DType::kF32, DType::kF32, DType::kF32,  DType::kF32,
+      DType::kF64, DType::kF16, DType::kBF16, DType::kI32,
+      DType::kI64, DType::kI8,  DType::kI16,  DType::kU8,
+      DType::kU16, DType::kU32, DType::kU64,  DType::kBool};
   return types;
 }
 
@@ -155,9 +156,8 @@ class Generator {
         const int64_t axis = random_.Pick(0, b.Rank(x) - 1);
         std::vector<Id> kept = dims;
         kept[axis] = arena_.Int(1);
-        return b.Reshape(b.Reduce(random_.OneIn(2) ? Op::kMax : Op::kAdd, x,
-                                  {axis}),
-                         kept);
+        return b.Reshape(
+            b.Reduce(random_.OneIn(2) ? Op::kMax : Op::kAdd, x, {axis}), kept);
       }
       case 2: {
         std::vector<Id> weight;
@@ -201,11 +201,11 @@ class Generator {
   }
 
   Id Elementwise(Builder& b, Id x) {
-    static constexpr Op kOps[] = {
-        Op::kAdd,   Op::kSub,   Op::kMul, Op::kDiv, Op::kIDiv, Op::kMod,
-        Op::kMax,   Op::kMin,   Op::kAnd, Op::kOr,  Op::kXor,  Op::kShl,
-        Op::kShr,   Op::kCmpLt, Op::kCmpEq, Op::kCmpNe, Op::kAdd, Op::kMul,
-        Op::kSub,   Op::kFma};
+    static constexpr Op kOps[] = {Op::kAdd,  Op::kSub,   Op::kMul,   Op::kDiv,
+                                  Op::kIDiv, Op::kMod,   Op::kMax,   Op::kMin,
+                                  Op::kAnd,  Op::kOr,    Op::kXor,   Op::kShl,
+                                  Op::kShr,  Op::kCmpLt, Op::kCmpEq, Op::kCmpNe,
+                                  Op::kAdd,  Op::kMul,   Op::kSub,   Op::kFma};
     const Op op = kOps[random_.Pick(0, 19)];
     const Id y = Partner(b, x);
     if (op == Op::kFma) return b.Fma(x, y, Partner(b, x));
@@ -213,9 +213,8 @@ class Generator {
   }
 
   Id Unary(Builder& b, Id x) {
-    static constexpr Op kOps[] = {Op::kNeg,  Op::kSqrt, Op::kExp2,
-                                  Op::kLog2, Op::kSin,  Op::kTanh,
-                                  Op::kErf,  Op::kTrunc};
+    static constexpr Op kOps[] = {Op::kNeg, Op::kSqrt, Op::kExp2, Op::kLog2,
+                                  Op::kSin, Op::kTanh, Op::kErf,  Op::kTrunc};
     if (random_.OneIn(10)) return b.Not(x);
     return b.Unary(kOps[random_.Pick(0, 7)], x);
   }
@@ -313,8 +312,8 @@ class Generator {
         begins[axis] = arena_.Int(begin);
         if (fixed) {
           steps[axis] = random_.Pick(1, 3);
-          dims[axis] = arena_.Int(
-              random_.Pick(1, (size - begin - 1) / steps[axis] + 1));
+          dims[axis] =
+              arena_.Int(random_.Pick(1, (size - begin - 1) / steps[axis] + 1));
         } else {
           dims[axis] = ir::Sub(arena_, dims[axis], arena_.Int(begin));
         }
@@ -405,8 +404,8 @@ std::vector<int64_t> Content(uint64_t seed, DType dtype, int64_t count) {
       continue;
     }
     const bool extreme = random.OneIn(8);
-    const auto value = extreme ? static_cast<int64_t>(random.Next())
-                               : random.Pick(-9, 9);
+    const auto value =
+        extreme ? static_cast<int64_t>(random.Next()) : random.Pick(-9, 9);
     bits.push_back(ir::Scalar::OfInt(dtype, value).bits);
   }
   return bits;
@@ -414,8 +413,8 @@ std::vector<int64_t> Content(uint64_t seed, DType dtype, int64_t count) {
 
 // A small seed for each slot, so that shrinking keeps the content.
 uint64_t SlotSeed(uint64_t seed, Op op, int64_t slot) {
-  const auto tag = static_cast<uint64_t>(op) * 1000003 +
-                   static_cast<uint64_t>(slot);
+  const auto tag =
+      static_cast<uint64_t>(op) * 1000003 + static_cast<uint64_t>(slot);
   return Random(seed ^ tag * 0x9e3779b97f4a7c15).Next();
 }
 
@@ -486,8 +485,8 @@ absl::Status AddSlot(Case& fuzz_case, Id id) {
       return absl::InvalidArgumentError("an input or weight is too large");
     }
   }
-  tensor.bits = Content(SlotSeed(fuzz_case.seed, node.op, slot), node.dtype,
-                        elements);
+  tensor.bits =
+      Content(SlotSeed(fuzz_case.seed, node.op, slot), node.dtype, elements);
   const auto name = absl::StrCat(ir::Name(node.op), slot);
   if (node.op == Op::kInput) {
     fuzz_case.graph.inputs[slot] = {
@@ -495,8 +494,8 @@ absl::Status AddSlot(Case& fuzz_case, Id id) {
     fuzz_case.inputs[slot] = std::move(tensor);
     return absl::OkStatus();
   }
-  fuzz_case.graph.weights[slot] = {
-      name, node.dtype, tensor.dims, graph::Bytes(ref::BytesOf(tensor))};
+  fuzz_case.graph.weights[slot] = {name, node.dtype, tensor.dims,
+                                   graph::Bytes(ref::BytesOf(tensor))};
   return absl::OkStatus();
 }
 
@@ -546,18 +545,22 @@ absl::StatusOr<Case> ParseCase(absl::string_view text) {
   result.inputs.resize(inputs);
   ir::Builder b(graph.arena.get());
   for (size_t slot = 0; slot < inputs; ++slot) {
-    graph.inputs[slot] = {absl::StrCat("input", slot), DType::kF32, {},
+    graph.inputs[slot] = {absl::StrCat("input", slot),
+                          DType::kF32,
+                          {},
                           b.Input(static_cast<int>(slot), DType::kF32, {})};
     result.inputs[slot] = {DType::kF32, {}, {0}};
   }
   for (size_t slot = 0; slot < weights; ++slot) {
-    graph.weights[slot] = {absl::StrCat("weight", slot), DType::kF32, {},
+    graph.weights[slot] = {absl::StrCat("weight", slot),
+                           DType::kF32,
+                           {},
                            graph::Bytes(std::string(4, '\0'))};
   }
   for (Id id : slots) QUERN_RETURN_IF_ERROR(AddSlot(result, id));
   for (Id var : vars) {
-    const Id id = b.Input(static_cast<int>(graph.inputs.size()), DType::kF32,
-                          {var});
+    const Id id =
+        b.Input(static_cast<int>(graph.inputs.size()), DType::kF32, {var});
     graph.inputs.emplace_back();
     result.inputs.emplace_back();
     QUERN_RETURN_IF_ERROR(AddSlot(result, id));

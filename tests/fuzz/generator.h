@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "backends/ref/oracle.h"
 #include "engine/graph/graph.h"
 
@@ -30,7 +31,7 @@ struct GeneratorOptions {
 
 // A graph with content for its weights and inputs.
 struct Case {
-  uint64_t seed = 0;                          // Of the content.
+  uint64_t seed = 0;  // Of the content.
   std::map<std::string, int64_t> variables;
   graph::Graph graph;
   std::vector<ref::Tensor> inputs;

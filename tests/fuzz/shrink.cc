@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "engine/ir/builder.h"
 #include "engine/ir/node.h"
 #include "engine/ir/symbolic.h"

@@ -46,9 +46,9 @@ TEST(NullBackend, RendersTheTextOfTheKernel) {
   const auto text = backend->codegen().Render(*program, target);
   EXPECT_EQ(text.value(), kText);
   EXPECT_EQ(backend->codegen().Assemble({"k", *text}, target).value(), kText);
-  EXPECT_THAT(backend->codegen().Assemble({"k", "nonsense"}, target)
-                  .status().message(),
-              HasSubstr("expected 'kernel NAME'"));
+  EXPECT_THAT(
+      backend->codegen().Assemble({"k", "nonsense"}, target).status().message(),
+      HasSubstr("expected 'kernel NAME'"));
 }
 
 TEST(NullBackend, LaunchesWithoutTouchingMemory) {

@@ -227,8 +227,8 @@ TEST_F(RefDevice, RefusesOtherArguments) {
 }
 
 TEST_F(RefDevice, RefusesProgramsThatBreakTheRules) {
-  EXPECT_FALSE(Launch("kernel k contract=1 vars=0\n%0 = load.f32 %0 %0\n", {})
-                   .ok());
+  EXPECT_FALSE(
+      Launch("kernel k contract=1 vars=0\n%0 = load.f32 %0 %0\n", {}).ok());
   EXPECT_FALSE(Launch("nonsense", {}).ok());
   EXPECT_THAT(
       Launch("kernel other contract=1 vars=0\n%0 = grid\n", {}).message(),

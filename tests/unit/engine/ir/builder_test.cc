@@ -14,7 +14,6 @@
 namespace quern::ir {
 namespace {
 
-
 // Inputs that the tables use: x f32[2,3], v f32[3], s f32[2,n], i i32[4],
 // t bool[2,3], n a size from 1 to 64.
 struct Scene {
@@ -47,11 +46,21 @@ TEST(Builder, InfersShapesAndDtypes) {
       {[](Scene& s) { return s.b.Mul(s.i, s.b.Float(0.5)); }, "wfloat[4]"},
       {[](Scene& s) { return s.b.Less(s.x, s.v); }, "bool[2,3]"},
       {[](Scene& s) { return s.b.Where(s.t, s.x, s.b.Int(0)); }, "f32[2,3]"},
-      {[](Scene& s) { return s.b.Reshape(s.x, s.Sizes({3, 2})); }, "f32[3,2]"},
-      {[](Scene& s) { return s.b.Reshape(s.s, {s.n, s.b.Int(2)}); },
+      {[](Scene& s) {
+         return s.b.Reshape(s.x, s.Sizes({3, 2}));
+       },
+       "f32[3,2]"},
+      {[](Scene& s) {
+         return s.b.Reshape(s.s, {s.n, s.b.Int(2)});
+       },
        "f32[n,2]"},
-      {[](Scene& s) { return s.b.Permute(s.x, {1, 0}); }, "f32[3,2]"},
-      {[](Scene& s) { return s.b.Expand(s.v, {s.n, s.b.Int(3)}); },
+      {[](Scene& s) {
+         return s.b.Permute(s.x, {1, 0});
+       },
+       "f32[3,2]"},
+      {[](Scene& s) {
+         return s.b.Expand(s.v, {s.n, s.b.Int(3)});
+       },
        "f32[n,3]"},
       {[](Scene& s) {
          return s.b.Pad(s.s, s.Sizes({0, 1}), {s.b.Int(0), s.n});
@@ -62,7 +71,10 @@ TEST(Builder, InfersShapesAndDtypes) {
        },
        "f32[2,1]"},
       {[](Scene& s) { return s.b.Flip(s.x, {-1}); }, "f32[2,3]"},
-      {[](Scene& s) { return s.b.Concat({s.x, s.s}, 1); }, "f32[2,n+3]"},
+      {[](Scene& s) {
+         return s.b.Concat({s.x, s.s}, 1);
+       },
+       "f32[2,n+3]"},
       {[](Scene& s) { return s.b.Window(s.x, 1, 2, 1, 1); }, "f32[2,2,2]"},
       {[](Scene& s) { return s.b.Gather(s.x, s.i, 1); }, "f32[2,4]"},
       {[](Scene& s) { return s.b.Reduce(Op::kMax, s.x, {-1}); }, "f32[2]"},
@@ -80,8 +92,7 @@ TEST(Builder, InfersShapesAndDtypes) {
     Scene scene;
     const Id id = row.build(scene);
     ASSERT_TRUE(scene.b.ok()) << scene.b.status() << " for " << row.expected;
-    const std::string dims =
-        scene.b.Rank(id) == 0 ? "" : scene.b.ShapeText(id);
+    const std::string dims = scene.b.Rank(id) == 0 ? "" : scene.b.ShapeText(id);
     EXPECT_EQ(absl::StrCat(Name(scene.b.DTypeOf(id)), dims), row.expected);
   }
 }
@@ -109,13 +120,19 @@ TEST(Builder, SaysWhatIsWrong) {
       {[](Scene& s) { return s.b.Bitcast(s.x, DType::kF64); },
        "bitcast from f32 to f64"},
       {[](Scene& s) { return s.b.Not(s.x); }, "not of f32"},
-      {[](Scene& s) { return s.b.Reshape(s.x, s.Sizes({4, 2})); },
+      {[](Scene& s) {
+         return s.b.Reshape(s.x, s.Sizes({4, 2}));
+       },
        "cannot reshape [2,3] to [4,2]: 6 elements against 8"},
       {[](Scene& s) { return s.b.Reshape(s.s, s.Sizes({4})); },
        "cannot reshape [2,n] to [4]: n*2 elements against 4"},
-      {[](Scene& s) { return s.b.Permute(s.x, {0, 0}); },
+      {[](Scene& s) {
+         return s.b.Permute(s.x, {0, 0});
+       },
        "axes of a permutation of a tensor of rank 2 are not a permutation"},
-      {[](Scene& s) { return s.b.Expand(s.x, s.Sizes({3, 3})); },
+      {[](Scene& s) {
+         return s.b.Expand(s.x, s.Sizes({3, 3}));
+       },
        "cannot expand [2,3] to [3,3]"},
       {[](Scene& s) { return s.b.Expand(s.x, s.Sizes({3})); },
        "cannot expand [2,3] to [3]"},
@@ -127,7 +144,9 @@ TEST(Builder, SaysWhatIsWrong) {
        "slice of axis 0 from 2, 2 elements with step 1, does not fit [3]"},
       {[](Scene& s) { return s.b.Flip(s.x, {2}); },
        "axis 2 is outside a tensor of rank 2"},
-      {[](Scene& s) { return s.b.Concat({s.x, s.v}, 0); },
+      {[](Scene& s) {
+         return s.b.Concat({s.x, s.v}, 0);
+       },
        "concat along axis 0 of [2,3] and [3]"},
       {[](Scene& s) { return s.b.Concat({}, 0); }, "concat of no tensors"},
       {[](Scene& s) { return s.b.Window(s.v, 0, 4, 1, 1); },
@@ -140,9 +159,13 @@ TEST(Builder, SaysWhatIsWrong) {
        "'sub' is no reduction"},
       {[](Scene& s) { return s.b.Reduce(Op::kAdd, s.t, {0}); },
        "reduce add of bool"},
-      {[](Scene& s) { return s.b.Reduce(Op::kAdd, s.x, {0, 0}); },
+      {[](Scene& s) {
+         return s.b.Reduce(Op::kAdd, s.x, {0, 0});
+       },
        "an axis is reduced twice"},
-      {[](Scene& s) { return s.b.ConstArray(DType::kI8, {1, 2}, s.Sizes({3})); },
+      {[](Scene& s) {
+         return s.b.ConstArray(DType::kI8, {1, 2}, s.Sizes({3}));
+       },
        "constant array of shape [3] has 2 elements"},
       {[](Scene& s) { return s.b.Var("m", 3, 2); },
        "variable 'm' has the bounds 3..2"},
@@ -155,8 +178,7 @@ TEST(Builder, SaysWhatIsWrong) {
       {[](Scene& s) { return s.b.Input(9, DType::kF32, s.Sizes({-1})); },
        "negative dimension in shape [-1]"},
       {[](Scene& s) {
-         return s.b.Input(9, DType::kF32,
-                          s.Sizes(std::vector<int64_t>(17, 1)));
+         return s.b.Input(9, DType::kF32, s.Sizes(std::vector<int64_t>(17, 1)));
        },
        "rank 17 is over the limit of 16"},
   };

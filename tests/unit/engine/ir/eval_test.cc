@@ -139,14 +139,14 @@ TEST(Evaluate, KnowsPlusZeroAsGreater) {
 TEST(Evaluate, SelectsByTheCondition) {
   const Scalar x = Scalar::OfFloat(DType::kF64, 1);
   const Scalar y = Scalar::OfFloat(DType::kF64, 2);
-  EXPECT_EQ(Evaluate(Op::kWhere, DType::kF64,
-                     {Scalar::OfInt(DType::kBool, 1), x, y})
-                .value(),
-            x);
-  EXPECT_EQ(Evaluate(Op::kWhere, DType::kF64,
-                     {Scalar::OfInt(DType::kBool, 0), x, y})
-                .value(),
-            y);
+  EXPECT_EQ(
+      Evaluate(Op::kWhere, DType::kF64, {Scalar::OfInt(DType::kBool, 1), x, y})
+          .value(),
+      x);
+  EXPECT_EQ(
+      Evaluate(Op::kWhere, DType::kF64, {Scalar::OfInt(DType::kBool, 0), x, y})
+          .value(),
+      y);
 }
 
 TEST(Evaluate, CastsFloatsToIntegersWithSaturation) {
@@ -248,9 +248,8 @@ TEST(Evaluate, HasAMeaningForEveryElementwiseOperation) {
   for (int n = 0; n < kNumOps; ++n) {
     const Op op = static_cast<Op>(n);
     if (!IsElementwise(op)) continue;
-    const DType operand = (InfoOf(op).traits & kIntegerOnly) != 0
-                              ? DType::kI32
-                              : DType::kF32;
+    const DType operand =
+        (InfoOf(op).traits & kIntegerOnly) != 0 ? DType::kI32 : DType::kF32;
     const bool compares = (InfoOf(op).traits & kComparison) != 0;
     EXPECT_TRUE(EvaluatorOf(op, operand, compares ? DType::kBool : operand,
                             Rounding::kAll)
@@ -337,7 +336,8 @@ TEST(Elements, OfSixteenBitsComeBackBitByBit) {
     for (uint32_t pattern = 0; pattern < 65536; ++pattern) {
       const auto in = static_cast<uint16_t>(pattern);
       const int64_t held = ReadElement(dtype, &in);
-      const bool nan = IsFloat(dtype) && std::isnan(std::bit_cast<double>(held));
+      const bool nan =
+          IsFloat(dtype) && std::isnan(std::bit_cast<double>(held));
       uint16_t out = 0;
       WriteElement(dtype, held, &out);
       // The payload of a NaN may change, its being one may not.
@@ -351,8 +351,7 @@ TEST(Elements, OfSixteenBitsComeBackBitByBit) {
 TEST(Elements, OfBrainFloatAreTheUpperHalvesOfFloats) {
   for (uint32_t pattern = 0; pattern < 0x7f80; ++pattern) {
     const auto in = static_cast<uint16_t>(pattern);
-    const double held =
-        std::bit_cast<double>(ReadElement(DType::kBF16, &in));
+    const double held = std::bit_cast<double>(ReadElement(DType::kBF16, &in));
     ASSERT_EQ(held, std::bit_cast<float>(pattern << 16));
   }
 }

@@ -4,10 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/ir/builder.h"
-#include "engine/ir/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+#include "engine/ir/builder.h"
+#include "engine/ir/text.h"
 
 namespace quern::ir {
 namespace {
@@ -31,8 +32,8 @@ Id DropTwoSigns(Arena& arena, Id id) {
 // x - y -> x + -y
 Id SubAsAdd(Arena& arena, Id id) {
   const Node node = arena[id];
-  const Id sign = arena.Make(Op::kNeg, node.dtype, {node.srcs[1]}, {},
-                             node.shape);
+  const Id sign =
+      arena.Make(Op::kNeg, node.dtype, {node.srcs[1]}, {}, node.shape);
   return arena.Make(Op::kAdd, node.dtype, {node.srcs[0], sign}, {}, node.shape);
 }
 
@@ -52,8 +53,8 @@ Id Nest(Arena& arena, Id id) {
 // c -> c + 1 in a cast of a constant, new nodes each time.
 Id Grow(Arena& arena, Id id) {
   const Node node = arena[id];
-  const Id more = arena.FloatConst(node.dtype,
-                                   arena.FloatValue(node.srcs[0]) + 1);
+  const Id more =
+      arena.FloatConst(node.dtype, arena.FloatValue(node.srcs[0]) + 1);
   const Id inner = arena.Make(Op::kTanh, node.dtype, {more});
   return arena.Make(Op::kSqrt, node.dtype, {inner});
 }
@@ -76,8 +77,8 @@ class RewriteTest : public ::testing::Test {
 TEST_F(RewriteTest, ReachesTheFixpointOfAllRules) {
   // (x + 0) - -(y + 0) -> x + -(-y) -> x + y
   const Id y = X(1);
-  const Id root = b_.Sub(b_.Add(X(), Zero()),
-                         b_.Unary(Op::kNeg, b_.Add(y, Zero())));
+  const Id root =
+      b_.Sub(b_.Add(X(), Zero()), b_.Unary(Op::kNeg, b_.Add(y, Zero())));
   const auto result = Rewrite(arena_, {root}, kRules);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(*result, ElementsAre(b_.Add(X(), y)));

@@ -9,10 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/ir/builder.h"
-#include "engine/ir/eval.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+#include "engine/ir/builder.h"
+#include "engine/ir/eval.h"
 
 namespace quern::ir {
 namespace {
@@ -56,9 +57,9 @@ class Space {
     for (int64_t i = 0; i < 3; ++i) {
       const int64_t size = Pick(1, 17);
       const Id extent = i == 2 ? atoms_[0].id : arena_.Int(size);
-      atoms_.push_back({arena_.Make(Op::kRange, DType::kWeakInt, {extent},
-                                    Attr{{i, 0}, {}}),
-                        0, size - 1});
+      atoms_.push_back(
+          {arena_.Make(Op::kRange, DType::kWeakInt, {extent}, Attr{{i, 0}, {}}),
+           0, size - 1});
     }
   }
 
@@ -90,12 +91,13 @@ class Space {
   };
   Pair Random(int depth) {
     if (depth == 0 || Pick(0, 7) == 0) {
-      const Id leaf = Pick(0, 2) == 0 ? arena_.Int(Pick(negative_ ? -6 : 0, 20)) : RandomAtom();
+      const Id leaf = Pick(0, 2) == 0 ? arena_.Int(Pick(negative_ ? -6 : 0, 20))
+                                      : RandomAtom();
       return {leaf, leaf};
     }
-    static constexpr Op kOps[] = {Op::kAdd, Op::kMul, Op::kIDiv, Op::kMod,
-                                  Op::kAdd, Op::kMul, Op::kSub,  Op::kMin,
-                                  Op::kMax};
+    static constexpr Op kOps[] = {Op::kAdd, Op::kMul, Op::kIDiv,
+                                  Op::kMod, Op::kAdd, Op::kMul,
+                                  Op::kSub, Op::kMin, Op::kMax};
     const Op op = kOps[Pick(0, negative_ ? 8 : 5)];
     const Pair a = Random(depth - 1);
     Pair b = Random(depth - 1);
@@ -167,7 +169,8 @@ TEST(Symbolic, ComparisonsHoldEverywhereWhenProven) {
       const Point point = space.RandomPoint();
       const int64_t x = ValueAt(arena, a, point);
       const int64_t y = ValueAt(arena, b, point);
-      const std::string text = SizeText(arena, a) + " and " + SizeText(arena, b);
+      const std::string text =
+          SizeText(arena, a) + " and " + SizeText(arena, b);
       ASSERT_TRUE(!less || x < y) << "round " << round << ": " << text;
       ASSERT_TRUE(!equal || x == y) << "round " << round << ": " << text;
       ASSERT_EQ(ValueAt(arena, less_node, point), x < y ? 1 : 0) << text;
@@ -264,9 +267,8 @@ TEST_F(SymbolicRule, DividesInSteps) {
 
 TEST_F(SymbolicRule, ProvesThatARangeIsBelowItsExtent) {
   EXPECT_TRUE(ProvablyLess(arena_, rn_, n_));
-  EXPECT_TRUE(ProvablyLess(
-      arena_, Add(arena_, Mul(arena_, r0_, n_), rn_),
-      Mul(arena_, n_, Int(8))));
+  EXPECT_TRUE(ProvablyLess(arena_, Add(arena_, Mul(arena_, r0_, n_), rn_),
+                           Mul(arena_, n_, Int(8))));
   EXPECT_FALSE(ProvablyLess(arena_, n_, rn_));
   EXPECT_FALSE(ProvablyLess(arena_, n_, m_));
 }

@@ -6,10 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/ir/builder.h"
-#include "engine/ir/symbolic.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+#include "engine/ir/builder.h"
+#include "engine/ir/symbolic.h"
 #include "tests/fuzz/generator.h"
 
 namespace quern::ir {
@@ -86,8 +87,8 @@ TEST(Text, KeepsTheIdsWhenReadIntoTheSameArena) {
   Builder b(&arena);
   const Id n = b.Var("n", 1, 9);
   const Id x = b.Input(0, DType::kF32, {n, b.Int(3)});
-  const Id root = b.Reduce(Op::kMax, b.Pad(x, {n, b.Int(0)}, {b.Int(1), n}),
-                           {0});
+  const Id root =
+      b.Reduce(Op::kMax, b.Pad(x, {n, b.Int(0)}, {b.Int(1), n}), {0});
   EXPECT_EQ(Parse(arena, ToText(arena, {root})).value()[0], root);
 }
 
@@ -114,9 +115,10 @@ TEST(Text, KeepsEveryConstant) {
 TEST(Text, QuotesNamesThatAreNoWords) {
   Arena arena;
   std::vector<Id> roots;
-  for (const char* name : {"batch size", "r0", "min", "1x", "a\"b\n", "", "n"}) {
-    const Id var = arena.Make(Op::kVar, DType::kWeakInt, {},
-                              Attr{{1, 8}, name});
+  for (const char* name :
+       {"batch size", "r0", "min", "1x", "a\"b\n", "", "n"}) {
+    const Id var =
+        arena.Make(Op::kVar, DType::kWeakInt, {}, Attr{{1, 8}, name});
     roots.push_back(Add(arena, var, arena.Int(1)));
   }
   const std::string text = ToText(arena, roots);
@@ -149,8 +151,8 @@ TEST(Text, KeepsRandomExpressions) {
     std::vector<Id> bools = {arena.IntConst(DType::kBool, 1)};
     const int64_t steps = 1 + pick(25);
     for (int64_t step = 0; step < steps; ++step) {
-      static constexpr Op kOps[] = {Op::kAdd, Op::kAdd, Op::kAdd,   Op::kMul,
-                                    Op::kMul, Op::kIDiv, Op::kMod,  Op::kMin,
+      static constexpr Op kOps[] = {Op::kAdd, Op::kAdd,  Op::kAdd,   Op::kMul,
+                                    Op::kMul, Op::kIDiv, Op::kMod,   Op::kMin,
                                     Op::kMax, Op::kSub,  Op::kCmpLt, Op::kCmpEq,
                                     Op::kAnd, Op::kOr};
       const Op op = kOps[pick(14)];
@@ -164,10 +166,9 @@ TEST(Text, KeepsRandomExpressions) {
       const Id a = operand();
       const Id b = operand();
       (logical || compares ? bools : ints)
-          .push_back(arena.Make(op,
-                                logical || compares ? DType::kBool
-                                                    : DType::kWeakInt,
-                                {a, b}));
+          .push_back(arena.Make(
+              op, logical || compares ? DType::kBool : DType::kWeakInt,
+              {a, b}));
     }
     const std::vector<Id> roots = {ints.back(), bools.back()};
     const std::string text = ToText(arena, roots);
@@ -207,29 +208,39 @@ TEST(Text, SaysWhereItCannotRead) {
       {"return %0", "line 1, column 8: %0 is not there yet"},
       {"return [n]", "line 1, column 9: 'n' is not there yet"},
       {"%0 = ad f32", "line 1, column 6: unknown op 'ad'"},
-      {"\n%0 = add f33", "line 2, column 10: unknown dtype 'f33', expected one "
-                         "of: bool i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 "
-                         "f64 wint wfloat"},
+      {"\n%0 = add f33",
+       "line 2, column 10: unknown dtype 'f33', expected one "
+       "of: bool i8 i16 i32 i64 u8 u16 u32 u64 f16 bf16 f32 "
+       "f64 wint wfloat"},
       {"%0 = sin f32", "line 1, column 13: sin has 0 operands, expected 1"},
-      {"%0 = const f32 1x", "line 1, column 16: expected a value of f32, got "
-                            "'1x'"},
-      {"%0 = const u8 256", "line 1, column 15: expected a value of u8, got "
-                            "'256'"},
-      {"%0 = input f32", "line 1, column 15: input has 0 attributes, expected "
-                         "1"},
-      {"%0 = input f32[2,] {0}", "line 1, column 18: expected an expression, "
-                                 "got '] {0}'"},
-      {"%0 = input f32[true] {0}", "line 1, column 20: expected a scalar of "
-                                   "wint before this place, got bool"},
-      {"%0 = const f32 1\n%0 = const f32 2", "line 2, column 3: %0 is there "
-                                             "already"},
-      {"n = range [4] {serial}", "line 1, column 10: 'n' names a var, not a "
-                                 "range"},
-      {"return\nreturn", "line 2, column 1: expected nothing after 'return', "
-                         "got 'return'"},
-      {"return [99999999999999999999]", "line 1, column 9: expected an integer "
-                                        "of 64 bits, got "
-                                        "'99999999999999999999'"},
+      {"%0 = const f32 1x",
+       "line 1, column 16: expected a value of f32, got "
+       "'1x'"},
+      {"%0 = const u8 256",
+       "line 1, column 15: expected a value of u8, got "
+       "'256'"},
+      {"%0 = input f32",
+       "line 1, column 15: input has 0 attributes, expected "
+       "1"},
+      {"%0 = input f32[2,] {0}",
+       "line 1, column 18: expected an expression, "
+       "got '] {0}'"},
+      {"%0 = input f32[true] {0}",
+       "line 1, column 20: expected a scalar of "
+       "wint before this place, got bool"},
+      {"%0 = const f32 1\n%0 = const f32 2",
+       "line 2, column 3: %0 is there "
+       "already"},
+      {"n = range [4] {serial}",
+       "line 1, column 10: 'n' names a var, not a "
+       "range"},
+      {"return\nreturn",
+       "line 2, column 1: expected nothing after 'return', "
+       "got 'return'"},
+      {"return [99999999999999999999]",
+       "line 1, column 9: expected an integer "
+       "of 64 bits, got "
+       "'99999999999999999999'"},
       {"return [(1]", "line 1, column 11: expected ')', got ']'"},
   };
   for (const Row& row : kRows) {
@@ -240,6 +251,13 @@ TEST(Text, SaysWhereItCannotRead) {
 TEST(Text, RefusesToFollowEndlessParentheses) {
   EXPECT_THAT(ErrorOf("return [" + std::string(100'000, '(')),
               HasSubstr("parentheses are nested too deeply"));
+}
+
+TEST(Text, ReadsAnExtentBelowAllOthers) {
+  const std::string text =
+      "r0 = range [-9223372036854775808] {serial}\n"
+      "return [r0]\n";
+  EXPECT_EQ(Again(text), text);
 }
 
 // Nothing that stands in a file may end the process.

@@ -6,9 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/ir/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+#include "engine/ir/text.h"
 #include "tests/fuzz/generator.h"
 
 namespace quern::ir {
@@ -51,53 +52,66 @@ TEST(VerifyTensorLevel, SaysWhichRuleIsBroken) {
       {"%9 = sqrt i32[4] %1", "(sqrt): of i32 has no meaning"},
       {"%9 = and f32[2,3] %0 %0", "(and): of f32 has no meaning"},
       {"%9 = cmplt f32[2,3] %0 %0", "(cmplt): is f32, expected bool"},
-      {"%9 = where f32[2,3] %0 %0 %0", "(where): operand 0 is f32, expected "
-                                       "bool"},
+      {"%9 = where f32[2,3] %0 %0 %0",
+       "(where): operand 0 is f32, expected "
+       "bool"},
       {"%9 = bitcast i64[2,3] %0", "(bitcast): from f32 to i64"},
       {"%9 = sin f32[2,3] %0 {1}", "(sin): 1 attributes, expected 0"},
       {"%9 = reshape f32[n,2] %3", ""},
       {"%9 = reshape f32[5] %0", "(reshape): the number of elements changes"},
       {"%9 = reshape i32[6] %0", "(reshape): operand 0 is f32, expected i32"},
       {"%9 = permute f32[3,2] %0 {1,0}", ""},
-      {"%9 = permute f32[2,3] %0 {1,0}", "(permute): axis 0 has size 2, "
-                                         "expected 3"},
-      {"%9 = permute f32[2,2] %0 {0,0}", "(permute): the axes are no "
-                                         "permutation"},
+      {"%9 = permute f32[2,3] %0 {1,0}",
+       "(permute): axis 0 has size 2, "
+       "expected 3"},
+      {"%9 = permute f32[2,2] %0 {0,0}",
+       "(permute): the axes are no "
+       "permutation"},
       {"%9 = expand f32[2,4] %0", "(expand): axis 1 has size 4, expected 3"},
       {"%9 = expand f32[1,2,3] %0", "(expand): rank 3 from rank 2"},
       {"%9 = pad f32[2,n+3] %3 [0] [1]", ""},
       {"%9 = pad f32[2,3] %0 [0]", "(pad): 2 operands, expected 3"},
-      {"%9 = pad f32[2,3] %0 [0] [1]", "(pad): axis 1 is smaller than what it "
-                                       "holds"},
+      {"%9 = pad f32[2,3] %0 [0] [1]",
+       "(pad): axis 1 is smaller than what it "
+       "holds"},
       {"%9 = pad f32[2,3] %0 [0] [-1]", "(pad): operand 2 is negative"},
       {"%9 = shrink f32[2,2] %0 [0] [0] {1,2}", ""},
-      {"%9 = shrink f32[2,3] %0 [0] [1] {1,1}", "(shrink): axis 1 is read past "
-                                                "its end"},
-      {"%9 = shrink f32[2,3] %0 [0] [0] {1,0}", "(shrink): the step of axis 1 "
-                                                "is 0"},
-      {"%9 = shrink f32[2,3] %0 [0] [0] {1}", "(shrink): 1 attributes, "
-                                              "expected 2"},
-      {"%9 = flip f32[2,3] %0 {1,0}", "(flip): axis 0 is out of range or "
-                                      "order"},
+      {"%9 = shrink f32[2,3] %0 [0] [1] {1,1}",
+       "(shrink): axis 1 is read past "
+       "its end"},
+      {"%9 = shrink f32[2,3] %0 [0] [0] {1,0}",
+       "(shrink): the step of axis 1 "
+       "is 0"},
+      {"%9 = shrink f32[2,3] %0 [0] [0] {1}",
+       "(shrink): 1 attributes, "
+       "expected 2"},
+      {"%9 = flip f32[2,3] %0 {1,0}",
+       "(flip): axis 0 is out of range or "
+       "order"},
       {"%9 = flip f32[2,3] %0", "(flip): there are no axes"},
       {"%9 = concat f32[2,n+3] %0 %3 {1}", ""},
-      {"%9 = concat f32[2,7] %0 %0 {1}", "(concat): axis 1 is not as long as "
-                                         "the operands together"},
-      {"%9 = concat f32[4,3] %0 %3 {0}", "(concat): axis 1 has size 3, "
-                                         "expected n"},
+      {"%9 = concat f32[2,7] %0 %0 {1}",
+       "(concat): axis 1 is not as long as "
+       "the operands together"},
+      {"%9 = concat f32[4,3] %0 %3 {0}",
+       "(concat): axis 1 has size 3, "
+       "expected n"},
       {"%9 = concat f32[2,3] %0 {5}", "(concat): axis 5 is out of range"},
       {"%9 = window f32[2,2,2] %0 {1,2,1,1}", ""},
-      {"%9 = window f32[2,3,2] %0 {1,2,1,1}", "(window): axis 1 does not have "
-                                              "the size of its windows"},
-      {"%9 = window f32[2,2,3] %0 {1,2,1,1}", "(window): there is no last axis "
-                                              "of taps"},
+      {"%9 = window f32[2,3,2] %0 {1,2,1,1}",
+       "(window): axis 1 does not have "
+       "the size of its windows"},
+      {"%9 = window f32[2,2,3] %0 {1,2,1,1}",
+       "(window): there is no last axis "
+       "of taps"},
       {"%9 = window f32[2,2,2] %0 {1,2,0,1}", "(window): attribute 2 is 0"},
       {"%9 = gather f32[2,4] %0 %1 {1}", ""},
       {"%9 = gather f32[2,3,3] %0 %0 {1}", "(gather): positions are f32"},
       {"%9 = gather f32[4] %0 %1 {1}", "(gather): rank 1, expected 2"},
       {"%9 = reduce f32[2] %0 {add,1}", ""},
-      {"%9 = reduce f32[3] %0 {add,1}", "(reduce): axis 0 has size 3, expected "
-                                        "2"},
+      {"%9 = reduce f32[3] %0 {add,1}",
+       "(reduce): axis 0 has size 3, expected "
+       "2"},
       {"%9 = reduce f32[2] %0 {sub,1}", "(reduce): the operation is none of"},
       {"%9 = reduce f32[2] %0 {add,2}", "(reduce): axis 2 is out of range"},
       {"%9 = reduce bool[2] %2 {add,1}", "(reduce): sums and products of bool"},
@@ -108,8 +122,9 @@ TEST(VerifyTensorLevel, SaysWhichRuleIsBroken) {
       {"%9 = weight wint[4] {0}", "(weight): the dtype is weak"},
       {"%9 = input f32[4] {-1}", "(input): the slot is negative"},
       {"%9 = input f32[-4] {1}", "(input): a dimension is negative"},
-      {"%9 = input f32[1000000,1000000,10] {1}", "(input): more than "
-                                                 "1099511627776 elements"},
+      {"%9 = input f32[1000000,1000000,10] {1}",
+       "(input): more than "
+       "1099511627776 elements"},
       {"%9 = copy f32[2,3] %0", "(copy): the device has no name"},
       {"%9 = stage f32[2,3] %0 {7,0}", "(stage): there is no level 7"},
       {"%9 = load f32 %0 [0]", "(load): is no operation of the tensor level"},
@@ -211,8 +226,9 @@ TEST(VerifyKernelLevel, SaysWhichRuleIsBroken) {
        "(sin): has a shape"},
       // The sink.
       {"%9 = sin f32 %2", "(sin): is no sink"},
-      {"%9 = sink f32 %2 [r0] {1}", "(sink): operand 0 is const, expected a "
-                                    "store"},
+      {"%9 = sink f32 %2 [r0] {1}",
+       "(sink): operand 0 is const, expected a "
+       "store"},
       {"%4 = store f32 %1 [r0] %2\n%9 = sink f32 %4 [r0] {3}",
        "(sink): 3 stores of 2 operands"},
   };
