@@ -130,12 +130,17 @@ class Compiler {
         }
       }
     }
+    const size_t num_dims = roots.size() - num_outputs;
+    for (const graph::SizeLimit& limit : graph_.limits) {
+      roots.push_back(limit.size);
+    }
     for (const auto& [name, value] : options_.sizes) {
       QUERN_RETURN_IF_ERROR(FixSize(vars, name, value, sizes));
     }
     std::vector<Id> copies = ir::Clone(arena_, *graph_.arena, roots, sizes);
     values_.assign(copies.begin(), copies.begin() + num_outputs);
-    input_dims_.assign(copies.begin() + num_outputs, copies.end());
+    input_dims_.assign(copies.begin() + num_outputs,
+                       copies.begin() + num_outputs + num_dims);
     for (Id dim : input_dims_) {
       if (arena_[dim].op == ir::Op::kVar &&
           std::find(vars_.begin(), vars_.end(), dim) == vars_.end()) {
@@ -145,6 +150,16 @@ class Compiler {
     for (Id var : vars_) {
       const ir::Node& node = arena_[var];
       out_.vars.push_back({node.attr->text, node.least, node.greatest});
+    }
+    for (size_t i = 0; i < graph_.limits.size(); ++i) {
+      const graph::SizeLimit& limit = graph_.limits[i];
+      LimitPlan plan;
+      QUERN_ASSIGN_OR_RETURN(
+          plan.size,
+          SizeExpr::Of(arena_, copies[num_outputs + num_dims + i], vars_));
+      plan.at_most = limit.at_most;
+      plan.reason = limit.reason;
+      out_.limits.push_back(std::move(plan));
     }
     return absl::OkStatus();
   }

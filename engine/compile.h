@@ -61,9 +61,17 @@ struct VarPlan {
   int64_t greatest = 1;
 };
 
+// A size that a request may not exceed, see graph::SizeLimit.
+struct LimitPlan {
+  runtime::SizeExpr size;
+  int64_t at_most = 0;
+  std::string reason;
+};
+
 // Everything about a compiled graph except blobs and memory.
 struct CompiledGraph {
   std::vector<VarPlan> vars;
+  std::vector<LimitPlan> limits;
   std::vector<PortPlan> inputs;
   std::vector<PortPlan> outputs;
   std::vector<KernelPlan> kernels;

@@ -92,6 +92,15 @@ class LoadedModel : public Model {
     for (size_t i = 0; i < inputs.size(); ++i) {
       QUERN_RETURN_IF_ERROR(CheckInput(i, inputs[i], binding.vars));
     }
+    for (const LimitPlan& limit : compiled_.limits) {
+      QUERN_ASSIGN_OR_RETURN(const int64_t size,
+                             limit.size.Evaluate(binding.vars));
+      if (size > limit.at_most) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(limit.reason, ": with these inputs it is ", size,
+                         ", at most ", limit.at_most, " is possible"));
+      }
+    }
     for (const PortPlan& port : compiled_.outputs) {
       std::vector<int64_t> dims;
       int64_t bytes = ir::ByteSize(port.dtype);
