@@ -89,6 +89,20 @@ std::vector<v1::NamedTensor> Wanted(const std::vector<v1::TensorSpec>& specs,
   return tensors;
 }
 
+// Writers without a bf16 of their own keep its bits in 16-bit integers.
+void RestoreBrainFloats(const std::vector<v1::TensorSpec>& specs,
+                        std::vector<v1::NamedTensor>& tensors) {
+  for (v1::NamedTensor& tensor : tensors) {
+    for (const v1::TensorSpec& spec : specs) {
+      if (spec.name() == tensor.name() &&
+          spec.data_type() == v1::DATA_TYPE_BF16 &&
+          tensor.tensor().data_type() == v1::DATA_TYPE_U16) {
+        tensor.mutable_tensor()->set_data_type(v1::DATA_TYPE_BF16);
+      }
+    }
+  }
+}
+
 void SetSpecs(const v1::SubmitResponse& response, Subject& subject) {
   subject.proto.set_graph_id(response.graph_id());
   subject.inputs = {response.inputs().begin(), response.inputs().end()};
@@ -144,6 +158,7 @@ absl::StatusOr<SubmittedModel> SubmitOnnx(
         NameTensors(specs, named);
       }
       submitted.inputs = Wanted(specs, std::move(named));
+      RestoreBrainFloats(specs, submitted.inputs);
       return submitted;
     }
     const std::vector<std::string> deciding =

@@ -3,6 +3,7 @@
 
 usage: triton_client_test.py HOST:PORT
 """
+import queue
 import sys
 import unittest
 
@@ -64,14 +65,21 @@ class TritonClientTest(unittest.TestCase):
         self.assertEqual(result.as_numpy("probabilities").shape, (1, 10))
 
     def test_calls_in_the_background_are_answered(self):
-        calls = [
-            self.client.async_infer("mlp", [input_of(features(b))])
-            for b in range(1, 9)
-        ]
-        for batch, call in enumerate(calls, 1):
-            result = call.get_result()
+        answers = queue.Queue()
+        for batch in range(1, 9):
+            self.client.async_infer(
+                "mlp", [input_of(features(batch))],
+                callback=lambda result, error: answers.put((result, error)),
+                request_id=str(batch))
+        batches = set()
+        for _ in range(8):
+            result, error = answers.get(timeout=30)
+            self.assertIsNone(error)
+            batch = int(result.get_response().id)
             self.assertEqual(
                 result.as_numpy("probabilities").shape, (batch, 10))
+            batches.add(batch)
+        self.assertEqual(batches, set(range(1, 9)))
 
     def test_an_unknown_model_is_an_error_with_its_name(self):
         with self.assertRaisesRegex(Exception, "there is no model 'nope'"):
