@@ -64,6 +64,16 @@ return %5
   EXPECT_EQ(Again(text), text);
 }
 
+TEST(Text, PrintsExpressionsAsPeopleWriteThem) {
+  const std::string head = "n = var {1,64}\nr0 = range [n] {serial}\n";
+  for (const std::string expression :
+       {"n-r0", "n-r0*4-1", "(n-1)*r0", "n+r0/(n*2)%3", "min(n,r0-2)+1",
+        "n<r0+1|n==7&true", "r0*-1", "n-(r0-1)*2"}) {
+    const std::string text = head + "return [" + expression + "]\n";
+    EXPECT_EQ(Again(text), text);
+  }
+}
+
 TEST(Text, PrintsTheSameWhateverTheOrderOfCreation) {
   const auto build = [](bool reverse) {
     Arena arena;
