@@ -32,14 +32,18 @@ int ExitCode(int status) {
 
 // Starts a program; its output goes to files, or to a pipe for -1.
 pid_t Spawn(const std::vector<std::string>& words, const std::string& out_path,
-            const std::string& err_path, int out_fd) {
+            const std::string& err_path, int out_fd, int in_fd) {
   std::vector<std::string> copy = words;
   std::vector<char*> argv;
   for (std::string& word : copy) argv.push_back(word.data());
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  if (in_fd >= 0) {
+    posix_spawn_file_actions_adddup2(&actions, in_fd, 0);
+  } else {
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  }
   constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC;
   if (out_fd >= 0) {
     posix_spawn_file_actions_adddup2(&actions, out_fd, 1);
@@ -98,7 +102,7 @@ Finished RunProgram(const std::vector<std::string>& words) {
   Finished finished;
   const std::string out = folder.path() + "/out";
   const std::string err = folder.path() + "/err";
-  const pid_t pid = Spawn(words, out, err, -1);
+  const pid_t pid = Spawn(words, out, err, -1, -1);
   int status = 0;
   if (pid > 0 && waitpid(pid, &status, 0) == pid) {
     finished.exit_code = ExitCode(status);
@@ -116,9 +120,13 @@ Daemon::Daemon(const std::vector<std::string>& arguments) {
   // What is given again counts from its last place.
   words.insert(words.end(), arguments.begin(), arguments.end());
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return;
-  pid_ = Spawn(words, "", folder_.path() + "/err", ends[1]);
+  int in_ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0 || pipe2(in_ends, O_CLOEXEC) != 0) return;
+  pid_ = Spawn(words, "", folder_.path() + "/err", ends[1], in_ends[0]);
   close(ends[1]);
+  close(in_ends[0]);
+  // Open as long as this test runs, however it ends.
+  stdin_fd_ = in_ends[1];
   char byte = 0;
   while (read(ends[0], &byte, 1) == 1 && byte != '\n') {
     ready_line_.push_back(byte);
@@ -148,6 +156,7 @@ int Daemon::Stop(int signal) {
   int status = 0;
   waitpid(pid_, &status, 0);
   pid_ = -1;
+  close(stdin_fd_);
   return ExitCode(status);
 }
 

@@ -73,6 +73,7 @@ class Daemon {
  private:
   Folder folder_;
   pid_t pid_ = -1;
+  int stdin_fd_ = -1;  // Its end tells the daemon to end.
   std::string ready_line_;
   std::string address_;
   std::string metrics_address_;
