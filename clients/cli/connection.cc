@@ -191,7 +191,7 @@ absl::StatusOr<std::string> Connection::WaitForReadyLine(int stdout_fd) {
     line.push_back(byte);
   }
   if (absl::StartsWith(line, "quernd ready ")) return line;
-  Alive();
+  static_cast<void>(Alive());  // Collects the exit code.
   return absl::UnavailableError(absl::StrCat(
       "the server did not start",
       exit_code_ < 0 ? "" : absl::StrCat(", exit code ", exit_code_)));
