@@ -83,12 +83,20 @@ class Replacer {
       // Points past the end land behind the row; the last row needs room.
       srcs[2] = ir::Add(arena_, srcs[2], arena_[masked_].srcs[0]);
     } else if (node.op == Op::kLoad &&
-               ir::Contains(arena_, srcs[1], masked_)) {
+               DependsOnMasked(srcs[1])) {
       AddGate(srcs, 2);
     } else if (node.op == Op::kStore &&
-               ir::Contains(arena_, srcs[1], masked_)) {
+               DependsOnMasked(srcs[1])) {
       AddGate(srcs, 3);
     }
+  }
+
+  // Free in the index, not closed inside it: an index may be data that a
+  // reduction of its own computes.
+  bool DependsOnMasked(Id index) {
+    if (!ir::Contains(arena_, index, masked_)) return false;
+    const std::vector<Id> free = FreeRanges(arena_, index);
+    return std::binary_search(free.begin(), free.end(), masked_);
   }
 
   void AddGate(std::vector<Id>& srcs, size_t at) {

@@ -19,6 +19,7 @@
 #include <cmath>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/constants.h"
@@ -44,18 +45,68 @@ class Tiler {
       : arena_(arena), body_(body), target_(target), shrink_(shrink) {}
 
   TileResult Run() {
-    body_ = UnrollConstantAxes(arena_, MergeRanges(arena_, body_));
+    body_ = MergeRanges(arena_, body_);
+    // A register tile is worth more than immediates, but where the array is a
+    // factor of the products themselves these are worth most.
+    const Id tiled = target_.vector_bytes == 0 ? kNoNode : FindContraction();
+    if (tiled == kNoNode || HasConstantFactor(tiled)) {
+      body_ = UnrollConstantAxes(arena_, body_);
+    }
     if (target_.vector_bytes == 0) return {body_, "serial"};
     lanes_ = target_.vector_bytes / WidestElement();
     std::string description;
     const Id contraction = FindContraction();
-    if (contraction == kNoNode || !TileContraction(contraction, description)) {
+    const Id untiled = body_;
+    if (contraction == kNoNode || !TileContraction(contraction, description) ||
+        !Runs(body_)) {
+      body_ = untiled;
       description = TileLoops();
     }
     return {body_, description};
   }
 
  private:
+  // True if the kinds of ranges fit together: no value runs in the lanes of
+  // two ranges, and no tile is filled inside lanes or unrolled copies.
+  bool Runs(Id body) {
+    absl::flat_hash_map<Id, std::vector<Id>> free;
+    for (Id id : Below(body)) {
+      const Node& node = arena_[id];
+      std::vector<Id>& own = free[id];
+      for (Id src : node.srcs) {
+        const std::vector<Id>& below = free[src];
+        own.insert(own.end(), below.begin(), below.end());
+      }
+      if (node.op == Op::kRange) own.push_back(id);
+      std::sort(own.begin(), own.end());
+      own.erase(std::unique(own.begin(), own.end()), own.end());
+      int vectors = 0;
+      for (Id range : own) {
+        vectors += KindOf(arena_, range) == RangeKind::kVector ? 1 : 0;
+      }
+      if (vectors > 1 && node.op != Op::kSink) return false;
+      if (node.op != Op::kReduce && node.op != Op::kStage) continue;
+      for (Id range : InnerRanges(arena_, id)) {
+        own.erase(std::remove(own.begin(), own.end(), range), own.end());
+      }
+      if (node.op != Op::kStage) continue;
+      for (Id range : own) {
+        const RangeKind kind = KindOf(arena_, range);
+        if (kind == RangeKind::kVector || kind == RangeKind::kUnroll) {
+          return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  // Takes `body` if its ranges fit together.
+  bool Take(Id body) {
+    if (!Runs(body)) return false;
+    body_ = body;
+    return true;
+  }
+
   // Bytes of the widest element that is computed with; at least 4, since
   // narrower values are widened before arithmetic.
   int WidestElement() {
@@ -113,6 +164,21 @@ class Tiler {
     return std::all_of(ranges.begin(), ranges.end(), [&](Id range) {
       return KindOf(arena_, range) == RangeKind::kSerial;
     });
+  }
+
+  // True if the products that `sum` adds have a constant array as a factor.
+  bool HasConstantFactor(Id sum) {
+    const auto uncast = [&](Id id) {
+      while (arena_[id].op == Op::kCast) id = arena_[id].srcs[0];
+      return id;
+    };
+    for (Id factor : arena_[uncast(arena_[sum].srcs[0])].srcs) {
+      const Node& node = arena_[uncast(factor)];
+      if (node.op == Op::kLoad && arena_[node.srcs[0]].op == Op::kConstArray) {
+        return true;
+      }
+    }
+    return false;
   }
 
   // A sum of products that depends on every store range.
@@ -360,10 +426,11 @@ class Tiler {
     VectorizeInner(vector);
     if (vector != kNoNode) {
       const int lanes = LanesFor(StaticExtent(vector));
-      body_ = SplitRange(arena_, body_, vector, lanes, RangeKind::kVector,
-                         Tail::kMask)
-                  .body;
-      absl::StrAppend(&description, ", ", lanes, " lanes");
+      if (Take(SplitRange(arena_, body_, vector, lanes, RangeKind::kVector,
+                          Tail::kMask)
+                   .body)) {
+        absl::StrAppend(&description, ", ", lanes, " lanes");
+      }
     }
     ChunkOuter();
     return description;
@@ -415,8 +482,7 @@ class Tiler {
     }
     if (points > 9) return false;
     const Id last = ranges.back();
-    body_ = Relabel(arena_, body_, last, RangeKind::kUnroll).body;
-    return true;
+    return Take(Relabel(arena_, body_, last, RangeKind::kUnroll).body);
   }
 
   bool VectorizeLast(Id id, const std::vector<Id>& ranges) {
@@ -431,15 +497,16 @@ class Tiler {
     const bool reduce = arena_[id].op == Op::kReduce;
     Split split = SplitRange(arena_, body_, last, lanes, RangeKind::kVector,
                              Tail::kMask);
-    body_ = split.body;
+    if (!Take(split.body)) return false;
     // Several independent sums hide the latency of an addition.
     if (reduce && split.outer != kNoNode) {
       const int64_t blocks = StaticExtent(split.outer);
       for (int64_t factor : {4, 2}) {
         if (blocks > factor && blocks % factor == 0) {
-          body_ = SplitRange(arena_, body_, split.outer, factor,
-                             RangeKind::kUnroll, Tail::kMask)
-                      .body;
+          // Taken or not, the lanes are there.
+          static_cast<void>(Take(SplitRange(arena_, body_, split.outer, factor,
+                                            RangeKind::kUnroll, Tail::kMask)
+                                     .body));
           break;
         }
       }

@@ -2,6 +2,7 @@
 #include "engine/schedule/rangeify.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -490,6 +491,12 @@ class Rangeifier {
     const size_t rank = arena_.Rank(node.srcs[1]);
     const std::vector<Id> at(index.begin() + axis, index.begin() + axis + rank);
     Id position = Value(node.srcs[1], at, gate);
+    if (arena_[position].dtype == DType::kU64) {
+      // Beyond the signed range is beyond any axis.
+      const Id most = arena_.IntConst(DType::kU64,
+                                      std::numeric_limits<int64_t>::max());
+      position = arena_.Make(Op::kMin, DType::kU64, {position, most});
+    }
     if (arena_[position].dtype != DType::kWeakInt) {
       position = arena_.Make(Op::kCast, DType::kWeakInt, {position});
     }
