@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/kernel/linear.h"
 #include "engine/telemetry/distribution.h"
@@ -52,11 +53,9 @@ void SumsInLoop(Program& program, int lanes, int first, int limit, int by,
   const int zero = Float(program, lanes, 0);
   std::vector<int> sums;
   for (int i = 0; i < kSums; ++i) {
-    sums.push_back(
-        Put(program, Op::kRegister, DType::kF32, lanes, {zero}));
+    sums.push_back(Put(program, Op::kRegister, DType::kF32, lanes, {zero}));
   }
-  const int loop =
-      Put(program, Op::kLoop, DType::kI64, 1, {first, limit}, by);
+  const int loop = Put(program, Op::kLoop, DType::kI64, 1, {first, limit}, by);
   for (int i = 0; i < kSums; ++i) {
     const int old = Put(program, Op::kGet, DType::kF32, lanes, {sums[i]});
     Put(program, Op::kSet, DType::kF32, lanes, {sums[i], step(i, loop, old)});
@@ -119,16 +118,16 @@ Program ReadProgram(const base::Target& target) {
   const int first = Put(program, Op::kMul, DType::kI64, 1, {chunk, count});
   const int limit = Put(program, Op::kAdd, DType::kI64, 1, {first, count});
   const int again = Put(program, Op::kLoop, DType::kI64, 1, {zero, turns}, 1);
-  SumsInLoop(program, lanes, first, limit, kSums * lanes,
-             [&](int i, int loop, int old) {
-               const int offset = Put(program, Op::kConst, DType::kI64, 1, {},
-                                      int64_t{i} * lanes);
-               const int at =
-                   Put(program, Op::kAdd, DType::kI64, 1, {loop, offset});
-               const int value = Put(program, Op::kLoad, DType::kF32, lanes,
-                                     {data, at});
-               return Put(program, Op::kAdd, DType::kF32, lanes, {old, value});
-             });
+  SumsInLoop(
+      program, lanes, first, limit, kSums * lanes,
+      [&](int i, int loop, int old) {
+        const int offset =
+            Put(program, Op::kConst, DType::kI64, 1, {}, int64_t{i} * lanes);
+        const int at = Put(program, Op::kAdd, DType::kI64, 1, {loop, offset});
+        const int value =
+            Put(program, Op::kLoad, DType::kF32, lanes, {data, at});
+        return Put(program, Op::kAdd, DType::kF32, lanes, {old, value});
+      });
   Put(program, Op::kEndLoop, DType::kI64, 1, {again});
   return program;
 }
@@ -160,9 +159,9 @@ absl::StatusOr<double> Fastest(runtime::Device& device,
 
 // To steps of 5 %, so that noise does not make two machines of one.
 double Rounded(double value) {
-  return value <= 0 ? 0
-                    : std::pow(1.05, std::round(std::log(value) /
-                                                std::log(1.05)));
+  return value <= 0
+             ? 0
+             : std::pow(1.05, std::round(std::log(value) / std::log(1.05)));
 }
 
 }  // namespace

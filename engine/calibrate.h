@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "engine/runtime/backend.h"
 
 namespace quern {

@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/graph/simplify.h"
 #include "engine/ir/builder.h"
@@ -52,8 +53,7 @@ class PassRunner {
     }
     const Clock::time_point start = Clock::now();
     auto result = pass();
-    const std::chrono::duration<double, std::milli> took =
-        Clock::now() - start;
+    const std::chrono::duration<double, std::milli> took = Clock::now() - start;
     auto it = std::find_if(times_.begin(), times_.end(),
                            [&](const auto& t) { return t.first == name; });
     if (it == times_.end()) it = times_.insert(it, {name, 0});
@@ -74,7 +74,9 @@ class Compiler {
  public:
   Compiler(const graph::Graph& graph, const base::CompileOptions& options,
            absl::Span<const CompileDevice> devices)
-      : graph_(graph), options_(options), devices_(devices),
+      : graph_(graph),
+        options_(options),
+        devices_(devices),
         passes_(options.timeout_ms) {}
 
   absl::StatusOr<CompiledGraph> Run() {
@@ -104,10 +106,13 @@ class Compiler {
 
     QUERN_RETURN_IF_ERROR(PlaceBuffers());
     QUERN_RETURN_IF_ERROR(CompileSteps());
-    passes_.Run("memory_plan", [&] {
-      runtime::PlanMemory(out_.executable, estimate_);
-      return absl::OkStatus();
-    }).IgnoreError();
+    passes_
+        .Run("memory_plan",
+             [&] {
+               runtime::PlanMemory(out_.executable, estimate_);
+               return absl::OkStatus();
+             })
+        .IgnoreError();
     QUERN_RETURN_IF_ERROR(DescribePorts());
     out_.pass_ms = passes_.times();
     return std::move(out_);
@@ -303,9 +308,9 @@ class Compiler {
       }
       plan->at_load = launch.at_load;
       out_.kernels.push_back(*std::move(plan));
-      it = kernel_number_
-               .emplace(key, static_cast<int>(out_.kernels.size()) - 1)
-               .first;
+      it =
+          kernel_number_.emplace(key, static_cast<int>(out_.kernels.size()) - 1)
+              .first;
     }
     KernelPlan& plan = out_.kernels[it->second];
     ++plan.launches;
@@ -334,22 +339,26 @@ class Compiler {
     }
     Id operations = arena_.Int(0);
     for (Id body : kernel.bodies) {
-      operations = ir::Add(arena_, operations, passes_.Run("estimate", [&] {
-        return absl::StatusOr<Id>(kernel::Operations(arena_, body));
-      }).value_or(arena_.Int(0)));
+      operations = ir::Add(arena_, operations,
+                           passes_
+                               .Run("estimate",
+                                    [&] {
+                                      return absl::StatusOr<Id>(
+                                          kernel::Operations(arena_, body));
+                                    })
+                               .value_or(arena_.Int(0)));
     }
     QUERN_ASSIGN_OR_RETURN(plan.work, SizeExpr::Of(arena_, operations, vars_));
 
     std::string linear_text;
     for (int shrink = 0;; ++shrink) {
-      QUERN_ASSIGN_OR_RETURN(
-          kernel::Linearized linear,
-          LowerForTarget(kernel, target, shrink, plan.schedule,
-                         plan.kernel_text));
+      QUERN_ASSIGN_OR_RETURN(kernel::Linearized linear,
+                             LowerForTarget(kernel, target, shrink,
+                                            plan.schedule, plan.kernel_text));
       const kernel::ProgramCost cost = kernel::Measure(linear.program);
-      const bool fits = target.interpreted ||
-                        (cost.operations <= target.max_operations &&
-                         cost.live_vectors <= target.max_live_vectors);
+      const bool fits =
+          target.interpreted || (cost.operations <= target.max_operations &&
+                                 cost.live_vectors <= target.max_live_vectors);
       if (!fits && shrink < kMaxShrink) continue;
       if (cost.operations > target.max_operations && !target.interpreted) {
         return absl::ResourceExhaustedError(absl::StrCat(
@@ -360,17 +369,16 @@ class Compiler {
         out_.notes.push_back(
             {"budget", kernel.name,
              absl::StrCat("the tile was halved ", shrink,
-                          " times to fit the budget of ",
-                          target.max_operations, " instructions and ",
-                          target.max_live_vectors, " vectors")});
+                          " times to fit the budget of ", target.max_operations,
+                          " instructions and ", target.max_live_vectors,
+                          " vectors")});
       }
       plan.operations = cost.operations;
       plan.live_vectors = cost.live_vectors;
       QUERN_ASSIGN_OR_RETURN(plan.grid,
                              SizeExpr::Of(arena_, linear.grid, vars_));
-      QUERN_ASSIGN_OR_RETURN(
-          plan.scratch_bytes,
-          SizeExpr::Of(arena_, linear.scratch_bytes, vars_));
+      QUERN_ASSIGN_OR_RETURN(plan.scratch_bytes,
+                             SizeExpr::Of(arena_, linear.scratch_bytes, vars_));
       plan.source.name = kernel.name;
       QUERN_ASSIGN_OR_RETURN(plan.source.text, passes_.Run("render", [&] {
         return devices_[device].codegen->Render(linear.program, target);
@@ -395,8 +403,7 @@ class Compiler {
       }
       if (!target.interpreted) {
         QUERN_ASSIGN_OR_RETURN(
-            const kernel::TileResult tile,
-            passes_.Run("schedule", [&] {
+            const kernel::TileResult tile, passes_.Run("schedule", [&] {
               return absl::StatusOr<kernel::TileResult>(
                   kernel::TileForCpu(arena_, body, target, shrink));
             }));
@@ -430,8 +437,8 @@ class Compiler {
               options_.numerics != base::Numerics::kStrict);
         }));
     if (options_.verify) {
-      const absl::Status status = passes_.Run(
-          "verify", [&] { return kernel::Verify(linear.program); });
+      const absl::Status status =
+          passes_.Run("verify", [&] { return kernel::Verify(linear.program); });
       if (!status.ok()) return Broken("linearize", status);
     }
     return linear;
@@ -447,8 +454,8 @@ class Compiler {
                         : d.kind == Kind::kWeight ? "weight"
                                                   : "temporary";
       absl::StrAppend(&out, d.kind == Kind::kTemporary ? decl : d.slot, "[",
-                      ir::SizeText(arena_, d.elements), " ",
-                      ir::Name(d.dtype), "]");
+                      ir::SizeText(arena_, d.elements), " ", ir::Name(d.dtype),
+                      "]");
       return out;
     };
     if (const auto* copy = std::get_if<schedule::CopyStep>(&step)) {
@@ -461,7 +468,10 @@ class Compiler {
     std::string out = absl::StrCat(launch.at_load ? "load " : "run  ",
                                    kernel.name, " on ", launch.device, ": ");
     for (size_t i = 0; i < launch.buffers.size(); ++i) {
-      absl::StrAppend(&out, i == 0 ? "" : i == 1 ? " <- " : ", ",
+      absl::StrAppend(&out,
+                      i == 0   ? ""
+                      : i == 1 ? " <- "
+                               : ", ",
                       name(launch.buffers[i]));
     }
     return absl::StrCat(out, "  # ", kernel.summary, "\n");

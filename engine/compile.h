@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "engine/base/compile_options.h"
 #include "engine/base/target.h"
 #include "engine/engine.h"
@@ -35,15 +36,15 @@ struct KernelPlan {
   std::string schedule;  // The tile, in words.
   int device = 0;
   bool at_load = false;
-  int launches = 0;      // In one run (or one load).
+  int launches = 0;  // In one run (or one load).
   runtime::KernelSource source;
   runtime::SizeExpr grid;
   runtime::SizeExpr scratch_bytes;
   runtime::SizeExpr work;  // Operations of a launch.
-  int64_t operations = 0;    // Instructions, for the budget.
+  int64_t operations = 0;  // Instructions, for the budget.
   int64_t live_vectors = 0;
-  std::string kernel_text;   // K-IR as cut, then as scheduled.
-  std::string linear_text;   // L-IR.
+  std::string kernel_text;  // K-IR as cut, then as scheduled.
+  std::string linear_text;  // L-IR.
 };
 
 // A port with its sizes as functions of the variables.

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/calibrate.h"
 #include "engine/compile.h"
@@ -60,9 +61,12 @@ class LoadedModel : public Model {
               std::vector<KernelOrigin> origins,
               std::vector<OpenDevice> devices, std::string device,
               CompileReport report)
-      : compiled_(std::move(compiled)), executor_(std::move(run)),
-        origins_(std::move(origins)), devices_(std::move(devices)),
-        device_(std::move(device)), report_(std::move(report)) {
+      : compiled_(std::move(compiled)),
+        executor_(std::move(run)),
+        origins_(std::move(origins)),
+        devices_(std::move(devices)),
+        device_(std::move(device)),
+        report_(std::move(report)) {
     for (const PortPlan& port : compiled_.inputs) {
       inputs_.push_back(SpecOf(port));
     }
@@ -80,9 +84,8 @@ class LoadedModel : public Model {
   absl::StatusOr<Binding> Bind(
       absl::Span<const TensorView> inputs) const override {
     if (inputs.size() != inputs_.size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the model has ", inputs_.size(), " inputs, got ",
-                       inputs.size()));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the model has ", inputs_.size(), " inputs, got ", inputs.size()));
     }
     Binding binding;
     binding.vars.assign(compiled_.vars.size(), -1);
@@ -150,11 +153,10 @@ class LoadedModel : public Model {
       report.launches = plan.launches;
       report.at_load = plan.at_load;
       const std::vector<int64_t> ones = LeastSizes();
-      report.flops =
-          static_cast<double>(plan.work.Evaluate(ones).value_or(0));
+      report.flops = static_cast<double>(plan.work.Evaluate(ones).value_or(0));
       report.bytes = BytesOfKernel(i, ones);
-      report.roofline_seconds = devices_[plan.device].peaks.LeastSeconds(
-          report.flops, report.bytes);
+      report.roofline_seconds =
+          devices_[plan.device].peaks.LeastSeconds(report.flops, report.bytes);
       report.compile_ms = origins_[i].compile_ms;
       report.cache = origins_[i].cache;
       report.time = executor_->KernelTime(static_cast<int>(i));
@@ -184,9 +186,9 @@ class LoadedModel : public Model {
       QUERN_ASSIGN_OR_RETURN(const std::string part, ExplainKernel(stage, i));
       absl::StrAppend(&text, "== ", plan.name, " on ",
                       compiled_.executable.device_names[plan.device], ": ",
-                      plan.summary, " (", plan.schedule, "; ",
-                      plan.operations, " instructions, ", plan.live_vectors,
-                      " live vectors)\n", part);
+                      plan.summary, " (", plan.schedule, "; ", plan.operations,
+                      " instructions, ", plan.live_vectors, " live vectors)\n",
+                      part);
     }
     if (text.empty() && !kernel.empty()) {
       return absl::NotFoundError(
@@ -221,10 +223,10 @@ class LoadedModel : public Model {
       if (var < 0 || vars[var] >= 0) continue;
       const VarPlan& plan = compiled_.vars[var];
       if (view.dims[d] < plan.least || view.dims[d] > plan.greatest) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "input '", port.name, "' has the shape ", DimsText(view.dims),
-            ", size '", plan.name, "' must be ", plan.least, " to ",
-            plan.greatest));
+        return absl::InvalidArgumentError(
+            absl::StrCat("input '", port.name, "' has the shape ",
+                         DimsText(view.dims), ", size '", plan.name,
+                         "' must be ", plan.least, " to ", plan.greatest));
       }
       vars[var] = view.dims[d];
     }
@@ -250,9 +252,9 @@ class LoadedModel : public Model {
       }
     }
     if (static_cast<int64_t>(view.size) != bytes) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "input '", port.name, "' of shape ", DimsText(view.dims), " has ",
-          view.size, " bytes, expected ", bytes));
+      return absl::InvalidArgumentError(
+          absl::StrCat("input '", port.name, "' of shape ", DimsText(view.dims),
+                       " has ", view.size, " bytes, expected ", bytes));
     }
     return absl::OkStatus();
   }
@@ -306,8 +308,10 @@ class EngineImpl : public Engine {
              std::vector<std::shared_ptr<const runtime::Backend>> backends,
              std::unique_ptr<runtime::Assembler> assembler,
              telemetry::Metrics* metrics)
-      : options_(options), backends_(std::move(backends)),
-        assembler_(std::move(assembler)), metrics_(metrics),
+      : options_(options),
+        backends_(std::move(backends)),
+        assembler_(std::move(assembler)),
+        metrics_(metrics),
         cache_({.directory = options.cache_dir,
                 .max_disk_bytes = options.cache_bytes},
                metrics),
@@ -333,8 +337,7 @@ class EngineImpl : public Engine {
     const auto report = [&](absl::string_view what, int done, int of) {
       if (progress != nullptr) progress(what, done, of);
     };
-    if (static_cast<int64_t>(graph->arena->size()) >
-        options_.max_graph_nodes) {
+    if (static_cast<int64_t>(graph->arena->size()) > options_.max_graph_nodes) {
       return absl::ResourceExhaustedError(absl::StrCat(
           "the graph has ", graph->arena->size(), " nodes, the limit is ",
           options_.max_graph_nodes, " (--max-graph-nodes)"));
@@ -342,8 +345,8 @@ class EngineImpl : public Engine {
     report("compile graph", 0, 1);
     std::vector<CompileDevice> targets;
     for (const OpenDevice& device : devices_) {
-      targets.push_back({device.name, device.device->target(),
-                         &device.backend->codegen()});
+      targets.push_back(
+          {device.name, device.device->target(), &device.backend->codegen()});
     }
     QUERN_ASSIGN_OR_RETURN(CompiledGraph compiled,
                            Compile(*graph, options, targets));
@@ -352,9 +355,8 @@ class EngineImpl : public Engine {
     summary.pass_ms = compiled.pass_ms;
 
     const int64_t assemble_start = telemetry::Clock::NowNs();
-    QUERN_ASSIGN_OR_RETURN(
-        std::vector<KernelOrigin> origins,
-        Assemble(compiled, options, start, report, summary));
+    QUERN_ASSIGN_OR_RETURN(std::vector<KernelOrigin> origins,
+                           Assemble(compiled, options, start, report, summary));
     summary.assemble_ms = MillisecondsSince(assemble_start);
 
     report("load weights", 0, 1);
@@ -364,11 +366,10 @@ class EngineImpl : public Engine {
     }
     QUERN_ASSIGN_OR_RETURN(
         std::unique_ptr<runtime::Executor> executor,
-        runtime::Executor::Create(
-            compiled.executable, weights,
-            {.contexts = options_.contexts_per_model,
-             .max_arena_bytes = options_.max_arena_bytes},
-            metrics_));
+        runtime::Executor::Create(compiled.executable, weights,
+                                  {.contexts = options_.contexts_per_model,
+                                   .max_arena_bytes = options_.max_arena_bytes},
+                                  metrics_));
     summary.hoist_ms = static_cast<double>(executor->load_ns()) / 1e6;
     summary.weight_bytes = executor->resident_bytes();
     std::vector<int64_t> least;
@@ -517,8 +518,7 @@ class EngineImpl : public Engine {
     kernel.name = compiled.kernels[number].name;
     kernel.device = device_number;
     QUERN_ASSIGN_OR_RETURN(
-        kernel.loaded,
-        device.device->Load(kernel.name, *compiled_kernel.blob));
+        kernel.loaded, device.device->Load(kernel.name, *compiled_kernel.blob));
     return origin;
   }
 

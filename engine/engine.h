@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+
 #include "engine/base/compile_options.h"
 #include "engine/base/target.h"
 #include "engine/graph/graph.h"
@@ -39,9 +40,9 @@ struct Note {
 struct EngineOptions {
   std::vector<std::string> devices = {"cpu"};  // "NAME" or "NAME:NUMBER".
   runtime::DeviceOptions device_options;
-  std::string cache_dir;               // Blobs on disk; empty: none.
+  std::string cache_dir;  // Blobs on disk; empty: none.
   int64_t cache_bytes = int64_t{2} << 30;
-  int contexts_per_model = 4;          // Requests of a model at the same time.
+  int contexts_per_model = 4;  // Requests of a model at the same time.
   int64_t max_graph_nodes = 1'000'000;
   int64_t max_arena_bytes = int64_t{8} << 30;  // Of one execution context.
   // Measures the peaks of the devices when the engine is made (a tenth of a
@@ -53,8 +54,8 @@ struct EngineOptions {
 struct TensorSpec {
   std::string name;
   ir::DType dtype = ir::DType::kF32;
-  std::vector<int64_t> dims;           // -1 where free.
-  std::vector<std::string> dim_text;   // "8", "batch", "2*n+1".
+  std::vector<int64_t> dims;          // -1 where free.
+  std::vector<std::string> dim_text;  // "8", "batch", "2*n+1".
 };
 
 // A tensor in the caller's memory: row-major, little-endian, any alignment.
@@ -86,23 +87,23 @@ struct RunTimes {
 struct KernelReport {
   std::string name;
   std::string device;
-  std::string summary;        // "conv 3x3 64->64, + bias, relu" or the like.
-  int launches = 0;           // In one run.
-  bool at_load = false;       // Runs once, when the model is loaded.
-  double flops = 0;           // Estimated, one launch, with free sizes as 1.
-  double bytes = 0;           // Read and written, likewise.
-  double roofline_seconds = 0;  // The least time of a launch; 0 if unknown.
-  double compile_ms = 0;      // 0 if it came from a cache.
-  std::string cache;          // "compiled", "memory" or "disk".
+  std::string summary;           // "conv 3x3 64->64, + bias, relu" or the like.
+  int launches = 0;              // In one run.
+  bool at_load = false;          // Runs once, when the model is loaded.
+  double flops = 0;              // Estimated, one launch, with free sizes as 1.
+  double bytes = 0;              // Read and written, likewise.
+  double roofline_seconds = 0;   // The least time of a launch; 0 if unknown.
+  double compile_ms = 0;         // 0 if it came from a cache.
+  std::string cache;             // "compiled", "memory" or "disk".
   telemetry::Distribution time;  // One sample a launch.
 };
 
 struct CompileReport {
-  double total_ms = 0;       // Everything from graph to ready.
-  double passes_ms = 0;      // Graph and kernel passes, without compilers.
-  double assemble_ms = 0;    // Compilers and caches, wall time.
-  double hoist_ms = 0;       // Launches run once at load.
-  int kernels = 0;           // Distinct ones.
+  double total_ms = 0;     // Everything from graph to ready.
+  double passes_ms = 0;    // Graph and kernel passes, without compilers.
+  double assemble_ms = 0;  // Compilers and caches, wall time.
+  double hoist_ms = 0;     // Launches run once at load.
+  int kernels = 0;         // Distinct ones.
   int compiled = 0;
   int from_memory = 0;
   int from_disk = 0;

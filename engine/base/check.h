@@ -8,11 +8,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define QUERN_CHECK(condition)                                              \
-  do {                                                                      \
-    if (!(condition)) {                                                     \
+#define QUERN_CHECK(condition)                                               \
+  do {                                                                       \
+    if (!(condition)) {                                                      \
       std::fprintf(stderr, "quern: check failed: %s at %s:%d\n", #condition, \
-                   __FILE__, __LINE__);                                     \
-      std::abort();                                                         \
-    }                                                                       \
+                   __FILE__, __LINE__);                                      \
+      std::abort();                                                          \
+    }                                                                        \
   } while (false)

@@ -12,14 +12,14 @@
 namespace quern::base {
 
 struct Target {
-  std::string backend;   // The backend that renders for it: "cpu".
-  std::string isa;       // What the backend's assembler needs to know, for
-                         // instance a CPU's feature list: "+avx2,+fma,...".
+  std::string backend;       // The backend that renders for it: "cpu".
+  std::string isa;           // What the backend's assembler needs to know, for
+                             // instance a CPU's feature list: "+avx2,+fma,...".
   bool interpreted = false;  // Takes kernel-level IR; no schedule, no text of
                              // a language.
   int vector_bytes = 16;     // Width of a vector register; 0 is none.
   int vector_registers = 16;
-  bool masked_vectors = false;   // Masked loads and stores are cheap.
+  bool masked_vectors = false;  // Masked loads and stores are cheap.
   bool fused_multiply_add = false;
   bool f16_conversion = false;   // Converts f16 to f32 and back by itself.
   int64_t l1_bytes = 32 << 10;   // Per thread.
@@ -32,8 +32,8 @@ struct Target {
   int64_t max_live_vectors = 40;
 
   // Measured on the device, rounded to 5 %; 0 if not measured.
-  double peak_flops = 0;       // f32, one thread, operations per second.
-  double read_bandwidth = 0;   // One thread, bytes per second.
+  double peak_flops = 0;      // f32, one thread, operations per second.
+  double read_bandwidth = 0;  // One thread, bytes per second.
 
   // Everything above as text, in a fixed order: a part of cache keys.
   [[nodiscard]] std::string ToString() const;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/ir/symbolic.h"
 
 namespace quern::ir {
@@ -55,8 +56,7 @@ Id Builder::Invalid(absl::string_view message) {
 
 bool Builder::Bad(absl::Span<const Id> operands) const {
   if (!status_.ok()) return true;
-  return std::find(operands.begin(), operands.end(), kNoNode) !=
-         operands.end();
+  return std::find(operands.begin(), operands.end(), kNoNode) != operands.end();
 }
 
 std::string Builder::ShapeText(absl::Span<const Id> dims) const {
@@ -87,8 +87,8 @@ int64_t Builder::Axis(int64_t axis, int rank) {
 
 ShapeId Builder::CheckedShape(absl::Span<const Id> dims) {
   if (dims.size() > static_cast<size_t>(kMaxRank)) {
-    Invalid(absl::StrCat("rank ", dims.size(), " is over the limit of ",
-                         kMaxRank));
+    Invalid(
+        absl::StrCat("rank ", dims.size(), " is over the limit of ", kMaxRank));
     return kScalarShape;
   }
   int64_t elements = 1;
@@ -188,9 +188,8 @@ Id Builder::Reshape(Id x, absl::Span<const Id> dims) {
   const Id after = Product(arena_, dims);
   if (!ProvablyEqual(arena_, before, after)) {
     return Invalid(absl::StrCat("cannot reshape ", ShapeText(x), " to ",
-                                ShapeText(dims), ": ",
-                                SizeText(arena_, before), " elements against ",
-                                SizeText(arena_, after)));
+                                ShapeText(dims), ": ", SizeText(arena_, before),
+                                " elements against ", SizeText(arena_, after)));
   }
   if (arena_[x].op == Op::kReshape) x = arena_[x].srcs[0];
   if (shape == arena_[x].shape) return x;
@@ -225,8 +224,8 @@ Id Builder::Expand(Id x, absl::Span<const Id> dims) {
   if (shape == arena_[x].shape) return x;
   const std::vector<Id> from = Dims(x);
   if (from.size() > dims.size()) {
-    return Invalid(absl::StrCat("cannot expand ", ShapeText(x), " to ",
-                                ShapeText(dims)));
+    return Invalid(
+        absl::StrCat("cannot expand ", ShapeText(x), " to ", ShapeText(dims)));
   }
   std::vector<Id> padded(dims.size() - from.size(), Int(1));
   padded.insert(padded.end(), from.begin(), from.end());
@@ -261,8 +260,8 @@ Id Builder::Pad(Id x, absl::Span<const Id> before, absl::Span<const Id> after) {
     }
     none &= arena_.IsInt(before[i], 0) && arena_.IsInt(after[i], 0);
     srcs.push_back(before[i]);
-    result.push_back(ir::Add(arena_, dims[i],
-                             ir::Add(arena_, before[i], after[i])));
+    result.push_back(
+        ir::Add(arena_, dims[i], ir::Add(arena_, before[i], after[i])));
   }
   if (none) return x;
   const ShapeId shape = CheckedShape(result);
@@ -270,7 +269,8 @@ Id Builder::Pad(Id x, absl::Span<const Id> before, absl::Span<const Id> after) {
   return arena_.Make(Op::kPad, arena_[x].dtype, srcs, {}, shape);
 }
 
-Id Builder::Shrink(Id x, absl::Span<const Id> begins, absl::Span<const Id> sizes,
+Id Builder::Shrink(Id x, absl::Span<const Id> begins,
+                   absl::Span<const Id> sizes,
                    absl::Span<const int64_t> steps) {
   if (Bad({x}) || Bad(begins) || Bad(sizes)) return kNoNode;
   const std::vector<Id> dims = Dims(x);
@@ -278,8 +278,8 @@ Id Builder::Shrink(Id x, absl::Span<const Id> begins, absl::Span<const Id> sizes
   if (steps.empty()) step.assign(dims.size(), 1);
   if (begins.size() != dims.size() || sizes.size() != dims.size() ||
       step.size() != dims.size()) {
-    return Invalid(absl::StrCat("slice has ", begins.size(), " begins for rank ",
-                                dims.size()));
+    return Invalid(absl::StrCat("slice has ", begins.size(),
+                                " begins for rank ", dims.size()));
   }
   bool whole = true;
   for (size_t i = 0; i < dims.size(); ++i) {
@@ -287,8 +287,8 @@ Id Builder::Shrink(Id x, absl::Span<const Id> begins, absl::Span<const Id> sizes
     const Id last = ir::Add(
         arena_, begins[i],
         ir::Mul(arena_, ir::Add(arena_, sizes[i], Int(-1)), Int(step[i])));
-    const bool fits = arena_.IsInt(sizes[i], 0) ||
-                      ProvablyLess(arena_, last, dims[i]);
+    const bool fits =
+        arena_.IsInt(sizes[i], 0) || ProvablyLess(arena_, last, dims[i]);
     if (step[i] <= 0 || arena_[begins[i]].least < 0 || !fits) {
       return Invalid(absl::StrCat(
           "slice of axis ", i, " from ", SizeText(arena_, begins[i]), ", ",
@@ -394,8 +394,8 @@ Id Builder::Gather(Id data, Id indices, int64_t axis) {
   dims.insert(dims.end(), index_dims.begin(), index_dims.end());
   dims.insert(dims.end(), from.begin() + axis + 1, from.end());
   if (arena_.IsInt(from[axis], 0)) {
-    return Invalid(absl::StrCat("gather from an axis of size 0 of ",
-                                ShapeText(data)));
+    return Invalid(
+        absl::StrCat("gather from an axis of size 0 of ", ShapeText(data)));
   }
   const ShapeId shape = CheckedShape(dims);
   if (!ok()) return kNoNode;
@@ -472,9 +472,8 @@ Id Builder::Unary(Op op, Id x) {
       op == Op::kCast || op == Op::kBitcast) {
     return Invalid(absl::StrCat("'", Name(op), "' is no unary operation"));
   }
-  if (dtype == DType::kBool ||
-      ((info.traits & kFloatOnly) != 0 && !IsFloat(dtype) &&
-       dtype != DType::kWeakInt)) {
+  if (dtype == DType::kBool || ((info.traits & kFloatOnly) != 0 &&
+                                !IsFloat(dtype) && dtype != DType::kWeakInt)) {
     return Invalid(absl::StrCat(Name(op), " of ", Name(dtype)));
   }
   if ((info.traits & kFloatOnly) != 0 && dtype == DType::kWeakInt) {
@@ -508,7 +507,8 @@ Id Builder::Binary(Op op, Id x, Id y) {
   if (!Broadcast(operands, Name(op))) return kNoNode;
   const ShapeId shape = arena_[operands[0]].shape;
   if (shape == kScalarShape && dtype == DType::kWeakInt) {
-    const Id made = arena_.Make(op, comparison ? DType::kBool : dtype, operands);
+    const Id made =
+        arena_.Make(op, comparison ? DType::kBool : dtype, operands);
     if (IsSymbolic(arena_, made)) return Simplified(arena_, op, operands);
     return made;
   }
@@ -533,8 +533,8 @@ Id Builder::Where(Id condition, Id x, Id y) {
 
 Id Builder::Fma(Id x, Id y, Id z) {
   if (Bad({x, y, z})) return kNoNode;
-  const DType dtype = Promote(Promote(arena_[x].dtype, arena_[y].dtype),
-                              arena_[z].dtype);
+  const DType dtype =
+      Promote(Promote(arena_[x].dtype, arena_[y].dtype), arena_[z].dtype);
   if (!IsFloat(dtype)) return Invalid(absl::StrCat("fma of ", Name(dtype)));
   std::vector<Id> operands = {Cast(x, dtype), Cast(y, dtype), Cast(z, dtype)};
   if (!Broadcast(operands, "fma")) return kNoNode;
@@ -571,8 +571,8 @@ Id Builder::Bitcast(Id x, DType dtype) {
   if (from == dtype) return x;
   if (IsWeak(from) || IsWeak(dtype) || from == DType::kBool ||
       dtype == DType::kBool || ByteSize(from) != ByteSize(dtype)) {
-    return Invalid(absl::StrCat("bitcast from ", Name(from), " to ",
-                                Name(dtype)));
+    return Invalid(
+        absl::StrCat("bitcast from ", Name(from), " to ", Name(dtype)));
   }
   return arena_.Make(Op::kBitcast, dtype, {x}, {}, arena_[x].shape);
 }

@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+
 #include "engine/ir/node.h"
 
 namespace quern::ir {
@@ -44,9 +45,9 @@ class Builder {
   void SetContext(std::string context) { context_ = std::move(context); }
 
   // Sources.
-  Id Int(int64_t value) { return arena_.Int(value); }   // A weak integer.
-  Id Float(double value);                               // A weak float.
-  Id Scalar(DType dtype, double value);                 // A strong scalar.
+  Id Int(int64_t value) { return arena_.Int(value); }  // A weak integer.
+  Id Float(double value);                              // A weak float.
+  Id Scalar(DType dtype, double value);                // A strong scalar.
   Id Input(int slot, DType dtype, absl::Span<const Id> dims,
            absl::string_view device = "");
   Id Weight(int slot, DType dtype, absl::Span<const Id> dims);
@@ -72,8 +73,7 @@ class Builder {
   // Windows of `taps` elements, `dilation` apart, that begin at every
   // stride-th position of `axis`, as far as they fit; a last axis of taps is
   // added.
-  Id Window(Id x, int64_t axis, int64_t taps, int64_t stride,
-            int64_t dilation);
+  Id Window(Id x, int64_t axis, int64_t taps, int64_t stride, int64_t dilation);
 
   // result[..., indices..., ...] = data[..., index, ...] along `axis`.
   // Positions outside the axis are clamped to it.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+
 #include "engine/ir/node.h"
 #include "engine/ir/symbolic.h"
 

@@ -41,9 +41,9 @@ Arena::~Arena() = default;
 
 Id Arena::Make(Op op, DType dtype, absl::Span<const Id> srcs, Attr attr,
                ShapeId shape) {
-  uint64_t hash = Combine(static_cast<uint64_t>(op) << 8 |
-                              static_cast<uint64_t>(dtype),
-                          srcs.size());
+  uint64_t hash =
+      Combine(static_cast<uint64_t>(op) << 8 | static_cast<uint64_t>(dtype),
+              srcs.size());
   for (Id src : srcs) hash = Combine(hash, nodes_[src].hash);
   for (Id dim : shapes_[shape]) hash = Combine(hash, nodes_[dim].hash);
   hash = Combine(hash, shapes_[shape].size());

@@ -43,6 +43,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+
 #include "engine/ir/dtype.h"
 #include "engine/ir/op.h"
 
@@ -77,10 +78,10 @@ struct Node {
   Op op = Op::kConst;
   DType dtype = DType::kWeakInt;
   ShapeId shape = kScalarShape;
-  absl::Span<const Id> srcs;  // In the arena.
+  absl::Span<const Id> srcs;   // In the arena.
   const Attr* attr = nullptr;  // In the arena; never null.
   uint64_t hash = 0;  // Of the structure; the same in every arena and process.
-  int64_t least = 0;     // Bounds of an integer or bool value; the limits of
+  int64_t least = 0;  // Bounds of an integer or bool value; the limits of
   int64_t greatest = 0;  // int64 stand for "unknown or beyond".
 };
 
@@ -115,16 +116,16 @@ class Arena {
   // True if `id` is a constant; `value` as integer or as double.
   bool IsConst(Id id) const { return nodes_[id].op == Op::kConst; }
   bool IsInt(Id id, int64_t value) const;
-  int64_t IntValue(Id id) const;      // Of a non-float kConst.
-  double FloatValue(Id id) const;     // Of any kConst.
+  int64_t IntValue(Id id) const;   // Of a non-float kConst.
+  double FloatValue(Id id) const;  // Of any kConst.
 
  private:
   void Grow();
 
   std::vector<Node> nodes_;
-  std::vector<uint32_t> table_;        // Open addressing: id + 1, 0 is free.
+  std::vector<uint32_t> table_;  // Open addressing: id + 1, 0 is free.
   std::vector<std::vector<Id>> shapes_;
-  std::vector<uint32_t> shape_table_;  // Open addressing: shape + 1.
+  std::vector<uint32_t> shape_table_;          // Open addressing: shape + 1.
   std::vector<std::unique_ptr<Id[]>> blocks_;  // Operand lists.
   size_t block_used_ = 0;
   std::vector<std::unique_ptr<Attr>> attrs_;

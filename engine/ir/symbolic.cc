@@ -89,8 +89,7 @@ Polynomial Normalized(const Arena& arena, Polynomial p) {
   Polynomial out;
   for (Term& term : p) {
     if (!out.empty() && out.back().factors == term.factors) {
-      out.back().coefficient =
-          SatAdd(out.back().coefficient, term.coefficient);
+      out.back().coefficient = SatAdd(out.back().coefficient, term.coefficient);
     } else {
       out.push_back(std::move(term));
     }
@@ -175,8 +174,8 @@ bool Divides(const Arena& arena, const Term& b, const Term& a, Term* quotient) {
   quotient->coefficient = a.coefficient / b.coefficient;
   quotient->factors = a.factors;
   for (Id factor : b.factors) {
-    auto it = std::find(quotient->factors.begin(), quotient->factors.end(),
-                        factor);
+    auto it =
+        std::find(quotient->factors.begin(), quotient->factors.end(), factor);
     if (it == quotient->factors.end()) return false;
     quotient->factors.erase(it);
   }
@@ -238,8 +237,8 @@ Polynomial Recombined(const Arena& arena, Polynomial p) {
       rest.factors.erase(
           std::find(rest.factors.begin(), rest.factors.end(), factor));
       for (size_t j = 0; j < p.size(); ++j) {
-        const auto quotient = std::find_if(
-            p[j].factors.begin(), p[j].factors.end(), [&](Id f) {
+        const auto quotient =
+            std::find_if(p[j].factors.begin(), p[j].factors.end(), [&](Id f) {
               return arena[f].op == Op::kIDiv && arena[f].srcs[0] == x &&
                      arena[f].srcs[1] == arena[factor].srcs[1];
             });

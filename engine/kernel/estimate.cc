@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/opts.h"
 

@@ -22,6 +22,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/opts.h"
@@ -110,8 +111,7 @@ class Linearizer {
     range_of_bit_.clear();
     free_.clear();
     unrolled_.clear();
-    for (Id id :
-         ir::TopologicalOrder(arena_, absl::MakeConstSpan(&body, 1))) {
+    for (Id id : ir::TopologicalOrder(arena_, absl::MakeConstSpan(&body, 1))) {
       if (arena_[id].op == Op::kRange) {
         if (range_of_bit_.size() >= kMaxRanges) {
           return absl::ResourceExhaustedError(
@@ -242,7 +242,8 @@ class Linearizer {
     const auto it = constants_.find(key);
     if (it != constants_.end()) return it->second;
     // Constants stand at the very beginning, valid everywhere.
-    pool_.push_back({Op::kConst, dtype, static_cast<uint16_t>(lanes), bits, {}});
+    pool_.push_back(
+        {Op::kConst, dtype, static_cast<uint16_t>(lanes), bits, {}});
     const int at = static_cast<int>(pool_.size()) - 1;
     blocks_[0].order.insert(blocks_[0].order.begin() + num_constants_++, at);
     return constants_[key] = at;
@@ -264,8 +265,7 @@ class Linearizer {
     const auto it = splats_.find(key);
     if (it != splats_.end()) return it->second;
     const int block = BlockOf(value);
-    const int at =
-        Put(block, Op::kSplat, pool_[value].dtype, lanes, {value});
+    const int at = Put(block, Op::kSplat, pool_[value].dtype, lanes, {value});
     block_of_[at] = block;
     return splats_[key] = at;
   }
@@ -279,8 +279,7 @@ class Linearizer {
     const int number = static_cast<int>(blocks_.size());
     blocks_.push_back(block);
     stack_.push_back(number);
-    const int opener =
-        Put(number, Op::kLoop, DType::kI64, 1, {zero, limit}, 1);
+    const int opener = Put(number, Op::kLoop, DType::kI64, 1, {zero, limit}, 1);
     block_of_[opener] = number;
     blocks_[number].opener = opener;
     return opener;
@@ -343,8 +342,8 @@ class Linearizer {
       const int end = Index(ir::Add(arena_, grid_, chunks));
       const int before = Put(0, Op::kCmpLt, DType::kBool, 1, {chunk, end});
       const int less = Put(0, Op::kCmpLt, DType::kBool, 1, {chunk, first});
-      const int from = Put(0, Op::kXor, DType::kBool, 1,
-                           {less, Constant(DType::kBool, 1)});
+      const int from =
+          Put(0, Op::kXor, DType::kBool, 1, {less, Constant(DType::kBool, 1)});
       const int inside = Put(0, Op::kAnd, DType::kBool, 1, {before, from});
       const int opener = Put(0, Op::kIf, DType::kBool, 1, {inside});
       // The opener moves into the block that it opens.
@@ -616,8 +615,7 @@ class Linearizer {
   int Position(Id index, Id vector) {
     if (vector == kNoNode) return Index(index);
     const ir::Affine affine = ir::AffineIn(arena_, index, vector);
-    if (affine.coefficient != kNoNode &&
-        arena_.IsInt(affine.coefficient, 1)) {
+    if (affine.coefficient != kNoNode && arena_.IsInt(affine.coefficient, 1)) {
       return Index(affine.rest);
     }
     return Splat(Index(index), LanesOf(vector));
@@ -686,9 +684,9 @@ class Linearizer {
     const int base = Address(node.srcs[0]);
     int64_t step = 0;
     int position = 0;
-    const ir::Affine affine =
-        vector == kNoNode ? ir::Affine{}
-                          : ir::AffineIn(arena_, node.srcs[1], vector);
+    const ir::Affine affine = vector == kNoNode
+                                  ? ir::Affine{}
+                                  : ir::AffineIn(arena_, node.srcs[1], vector);
     if (affine.coefficient != kNoNode && lanes % 2 == 0 &&
         arena_.IsInt(affine.coefficient, 2)) {
       step = 2;
@@ -746,11 +744,10 @@ class Linearizer {
     const Id bytes =
         ir::Mul(arena_, node.srcs[2], arena_.Int(ir::ByteSize(dtype)));
     const Id aligned = ir::Mul(
-        arena_,
-        ir::CeilDiv(arena_, bytes, arena_.Int(kScratchAlignment)),
+        arena_, ir::CeilDiv(arena_, bytes, arena_.Int(kScratchAlignment)),
         arena_.Int(kScratchAlignment));
-    const int address = Put(Base(), Op::kScratch, dtype, 1,
-                            {Index(scratch_bytes_)});
+    const int address =
+        Put(Base(), Op::kScratch, dtype, 1, {Index(scratch_bytes_)});
     block_of_[address] = Base();
     scratch_bytes_ = ir::Add(arena_, scratch_bytes_, aligned);
 

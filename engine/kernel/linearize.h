@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "engine/base/target.h"
 #include "engine/ir/node.h"
 #include "engine/kernel/linear.h"

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/container/flat_hash_map.h"
+
 #include "engine/ir/symbolic.h"
 
 namespace quern::kernel {
@@ -40,7 +41,9 @@ size_t FirstRange(const Node& node) {
 class Replacer {
  public:
   Replacer(Arena& arena, Id range, Id value, std::vector<Id> ranges)
-      : arena_(arena), range_(range), value_(value),
+      : arena_(arena),
+        range_(range),
+        value_(value),
         ranges_(std::move(ranges)) {}
 
   void MaskWith(Id mask, Id masked) {
@@ -82,11 +85,9 @@ class Replacer {
     } else if (node.op == Op::kStage && closes) {
       // Points past the end land behind the row; the last row needs room.
       srcs[2] = ir::Add(arena_, srcs[2], arena_[masked_].srcs[0]);
-    } else if (node.op == Op::kLoad &&
-               DependsOnMasked(srcs[1])) {
+    } else if (node.op == Op::kLoad && DependsOnMasked(srcs[1])) {
       AddGate(srcs, 2);
-    } else if (node.op == Op::kStore &&
-               DependsOnMasked(srcs[1])) {
+    } else if (node.op == Op::kStore && DependsOnMasked(srcs[1])) {
       AddGate(srcs, 3);
     }
   }
@@ -187,8 +188,8 @@ Id Merged(Arena& arena, Id body, Id outer, Id inner) {
   const int before = CountDivisions(arena, body);
   // The inner range disappears from its list, the outer one becomes the joint.
   Id result = Replacer(arena, inner, ir::Mod(arena, joined, b), {}).Run(body);
-  result = Replacer(arena, outer, ir::IDiv(arena, joined, b), {joined})
-               .Run(result);
+  result =
+      Replacer(arena, outer, ir::IDiv(arena, joined, b), {joined}).Run(result);
   return CountDivisions(arena, result) <= before ? result : kNoNode;
 }
 
@@ -234,9 +235,9 @@ Id Renumbered(Arena& arena, Id body) {
   for (int64_t offset : {base, int64_t{0}}) {
     for (size_t i = 0; i < order.size(); ++i) {
       const Id old = order[i];
-      const Id renamed = MakeRange(arena, arena[old].srcs[0],
-                                   offset + static_cast<int64_t>(i),
-                                   KindOf(arena, old));
+      const Id renamed =
+          MakeRange(arena, arena[old].srcs[0], offset + static_cast<int64_t>(i),
+                    KindOf(arena, old));
       if (renamed == old) continue;
       body = Replacer(arena, old, renamed, {renamed}).Run(body);
       order[i] = renamed;
@@ -281,8 +282,7 @@ std::vector<Id> FreeRanges(const Arena& arena, Id id) {
         own.insert(own.end(), below.begin(), below.end());
       }
       for (size_t i = first; i < node.srcs.size(); ++i) {
-        own.erase(std::remove(own.begin(), own.end(), node.srcs[i]),
-                  own.end());
+        own.erase(std::remove(own.begin(), own.end(), node.srcs[i]), own.end());
       }
     }
     std::sort(own.begin(), own.end());
@@ -326,8 +326,8 @@ Split SplitRange(Arena& arena, Id body, Id range, int64_t factor,
 
 Split Relabel(Arena& arena, Id body, Id range, RangeKind kind) {
   Split out;
-  out.inner = MakeRange(arena, arena[range].srcs[0],
-                        arena[range].attr->ints[0], kind);
+  out.inner =
+      MakeRange(arena, arena[range].srcs[0], arena[range].attr->ints[0], kind);
   out.body = out.inner == range
                  ? body
                  : Replacer(arena, range, out.inner, {out.inner}).Run(body);
@@ -336,8 +336,7 @@ Split Relabel(Arena& arena, Id body, Id range, RangeKind kind) {
 
 Id Reorder(Arena& arena, Id body, absl::Span<const Id> ranges) {
   const Node node = arena[body];
-  std::vector<Id> srcs(node.srcs.begin(),
-                       node.srcs.begin() + FirstRange(node));
+  std::vector<Id> srcs(node.srcs.begin(), node.srcs.begin() + FirstRange(node));
   srcs.insert(srcs.end(), ranges.begin(), ranges.end());
   return arena.Make(node.op, node.dtype, srcs, *node.attr, node.shape);
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+
 #include "engine/ir/node.h"
 
 namespace quern::kernel {

@@ -21,6 +21,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/constants.h"
 #include "engine/kernel/opts.h"
@@ -236,7 +237,8 @@ class Tiler {
         reused |= Has(free, n) && !Has(free, range);
         reads |= !Has(free, n) && Has(free, range);
       }
-      if (reused && reads && (best == kNoNode || Extent(range) > Extent(best))) {
+      if (reused && reads &&
+          (best == kNoNode || Extent(range) > Extent(best))) {
         best = range;
       }
     }
@@ -266,8 +268,8 @@ class Tiler {
     const int lanes = LanesFor(StaticExtent(n));
     // Order: whatever is shared by no tile, columns, rows; so that the columns'
     // panel is read again for the next rows while it is in the cache.
-    Split lane = SplitRange(arena_, body_, n, lanes, RangeKind::kVector,
-                            Tail::kMask);
+    Split lane =
+        SplitRange(arena_, body_, n, lanes, RangeKind::kVector, Tail::kMask);
     body_ = lane.body;
     Id columns = lane.outer;
     if (columns != kNoNode && vectors > 1) {
@@ -278,8 +280,8 @@ class Tiler {
     }
     Id tile_rows = kNoNode;
     if (m != kNoNode) {
-      Split split = SplitRange(arena_, body_, m, rows, RangeKind::kUnroll,
-                               Tail::kClamp);
+      Split split =
+          SplitRange(arena_, body_, m, rows, RangeKind::kUnroll, Tail::kClamp);
       body_ = split.body;
       tile_rows = split.outer;
     }
@@ -298,8 +300,8 @@ class Tiler {
     order.insert(order.end(), tile.begin(), tile.end());
     body_ = Reorder(arena_, body_, order);
     MakeGrid(outer);
-    description = absl::StrCat("outer product, tile ", rows, "x",
-                               vectors * lanes);
+    description =
+        absl::StrCat("outer product, tile ", rows, "x", vectors * lanes);
     return true;
   }
 
@@ -314,8 +316,7 @@ class Tiler {
         if (r > m && !free_rows) continue;
         const double tiles = std::ceil(m / r) * std::ceil(n_vectors / v);
         // Two arithmetic and two load units; a latency of four for the sums.
-        const double step =
-            std::max({r * v / 2.0, (r + v) / 2.0, 4.0}) + 0.25;
+        const double step = std::max({r * v / 2.0, (r + v) / 2.0, 4.0}) + 0.25;
         const double cost = tiles * step;
         if (best == 0 || cost < best) {
           best = cost;
@@ -366,13 +367,13 @@ class Tiler {
     body_ = SplitRange(arena_, body_, inner.back(), lanes_, RangeKind::kVector,
                        Tail::kMask)
                 .body;
-    Split split = SplitRange(arena_, body_, n, columns, RangeKind::kUnroll,
-                             Tail::kClamp);
+    Split split =
+        SplitRange(arena_, body_, n, columns, RangeKind::kUnroll, Tail::kClamp);
     body_ = split.body;
     if (m != kNoNode) {
-      body_ = SplitRange(arena_, body_, m, rows, RangeKind::kUnroll,
-                         Tail::kClamp)
-                  .body;
+      body_ =
+          SplitRange(arena_, body_, m, rows, RangeKind::kUnroll, Tail::kClamp)
+              .body;
     }
     SerialFirst();
     description = absl::StrCat("inner product, tile ", rows, "x", columns);
@@ -495,8 +496,8 @@ class Tiler {
     if (!contiguous || (extent > 0 && extent < 4)) return false;
     const int lanes = LanesFor(extent);
     const bool reduce = arena_[id].op == Op::kReduce;
-    Split split = SplitRange(arena_, body_, last, lanes, RangeKind::kVector,
-                             Tail::kMask);
+    Split split =
+        SplitRange(arena_, body_, last, lanes, RangeKind::kVector, Tail::kMask);
     if (!Take(split.body)) return false;
     // Several independent sums hide the latency of an addition.
     if (reduce && split.outer != kNoNode) {
@@ -533,7 +534,8 @@ class Tiler {
     for (; count < store.size() && chunks < 256; ++count) {
       if (KindOf(arena_, store[count]) != RangeKind::kSerial) break;
       bool all = true;
-      for (const std::vector<Id>& free : closers) all &= Has(free, store[count]);
+      for (const std::vector<Id>& free : closers)
+        all &= Has(free, store[count]);
       if (!all) break;
       chunks *= std::max(Extent(store[count]), 1.0);
     }

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "engine/base/target.h"
 #include "engine/kernel/linear.h"
 
@@ -111,8 +112,8 @@ class Device {
 
 // How a device is opened; from flags of the daemon.
 struct DeviceOptions {
-  int threads = 0;    // 0: by affinity mask and cgroup quota.
-  int spin_us = 20;   // How long an idle thread waits awake for more work.
+  int threads = 0;   // 0: by affinity mask and cgroup quota.
+  int spin_us = 20;  // How long an idle thread waits awake for more work.
 };
 
 // One kind of device.

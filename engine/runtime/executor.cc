@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "engine/base/status_macros.h"
 
 namespace quern::runtime {
@@ -33,13 +34,12 @@ struct Executor::Context {
   std::vector<int64_t> vars;
   bool prepared = false;
   std::vector<std::vector<int64_t>> place_bytes;  // By device, then place.
-  std::vector<void*> arguments;  // Of the launch at hand.
+  std::vector<void*> arguments;                   // Of the launch at hand.
 };
 
 Executor::Executor(Executable executable, const ExecutorOptions& options,
                    telemetry::Metrics* metrics)
-    : executable_(std::move(executable)), options_(options),
-      metrics_(metrics) {
+    : executable_(std::move(executable)), options_(options), metrics_(metrics) {
   for (size_t i = 0; i < executable_.kernels.size(); ++i) {
     times_.push_back(std::make_unique<telemetry::SharedDistribution>());
   }
@@ -86,8 +86,8 @@ absl::Status Executor::PlaceResident(
     const absl::Span<const char> data = weights[buffer.slot];
     QUERN_RET_CHECK(static_cast<int64_t>(data.size()) == bytes, "weight ",
                     buffer.slot);
-    QUERN_RETURN_IF_ERROR(device.CopyFromHost(resident_[i]->host(), data.data(),
-                                              data.size()));
+    QUERN_RETURN_IF_ERROR(
+        device.CopyFromHost(resident_[i]->host(), data.data(), data.size()));
   }
   return absl::OkStatus();
 }
@@ -164,10 +164,9 @@ absl::Status Executor::Prepare(Context& context,
             options_.max_arena_bytes, " bytes; send smaller inputs"));
       }
     }
-    const int64_t have =
-        context.arenas[d] == nullptr
-            ? 0
-            : static_cast<int64_t>(context.arenas[d]->size());
+    const int64_t have = context.arenas[d] == nullptr
+                             ? 0
+                             : static_cast<int64_t>(context.arenas[d]->size());
     if (total > have) {
       context.arenas[d] = nullptr;  // Before the larger one is made.
       QUERN_ASSIGN_OR_RETURN(context.arenas[d],
@@ -277,8 +276,7 @@ absl::Status Executor::RunSegments(const std::vector<Segment>& segments,
   return absl::OkStatus();
 }
 
-absl::Status Executor::RunLaunch(const LaunchCommand& command,
-                                 Context& context,
+absl::Status Executor::RunLaunch(const LaunchCommand& command, Context& context,
                                  absl::Span<const int64_t> vars,
                                  bool record) const {
   const ExecKernel& kernel = executable_.kernels[command.kernel];
@@ -308,9 +306,8 @@ absl::Status Executor::RunCopy(const CopyCommand& command, Context& context,
                                absl::Span<const int64_t> vars) const {
   // Both devices share the host's memory; an engine that opens another kind
   // refuses the graph at load.
-  QUERN_ASSIGN_OR_RETURN(
-      const int64_t bytes,
-      executable_.buffers[command.to].bytes.Evaluate(vars));
+  QUERN_ASSIGN_OR_RETURN(const int64_t bytes,
+                         executable_.buffers[command.to].bytes.Evaluate(vars));
   std::memcpy(context.address[command.to], context.address[command.from],
               static_cast<size_t>(bytes));
   return absl::OkStatus();

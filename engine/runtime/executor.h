@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+
 #include "engine/base/mutex.h"
 #include "engine/runtime/executable.h"
 #include "engine/telemetry/distribution.h"
@@ -69,8 +70,7 @@ class Executor {
 
   Executor(Executable executable, const ExecutorOptions& options,
            telemetry::Metrics* metrics);
-  absl::Status PlaceResident(
-      absl::Span<const absl::Span<const char>> weights);
+  absl::Status PlaceResident(absl::Span<const absl::Span<const char>> weights);
   absl::Status RunLoadSegments();
   // Makes the context ready for these sizes.
   absl::Status Prepare(Context& context, absl::Span<const int64_t> vars) const;

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "engine/ir/node.h"
 
 namespace quern::runtime {
@@ -34,7 +35,16 @@ class SizeExpr {
   }
 
  private:
-  enum class Kind : uint8_t { kConst, kVar, kAdd, kMul, kDiv, kMod, kMin, kMax };
+  enum class Kind : uint8_t {
+    kConst,
+    kVar,
+    kAdd,
+    kMul,
+    kDiv,
+    kMod,
+    kMin,
+    kMax
+  };
   struct Step {
     Kind kind = Kind::kConst;
     int64_t value = 0;  // Of a constant, or the number of a variable.

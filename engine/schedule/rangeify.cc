@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/symbolic.h"
@@ -82,8 +83,7 @@ class Rangeifier {
         if (device_[id].has_value() && *device_[id] != *device_[src]) {
           return absl::InvalidArgumentError(absl::StrCat(
               "operands of ", ir::Name(node.op), " are on '", *device_[id],
-              "' and on '", *device_[src],
-              "'; put a copy between them"));
+              "' and on '", *device_[src], "'; put a copy between them"));
         }
         device_[id] = device_[src];
       }
@@ -196,8 +196,8 @@ class Rangeifier {
     std::vector<Id> ranges;
     for (Id dim : Dims(value)) index.push_back(Range(dim, ranges));
     const bool reads = copy || (value != root && IsGlobalOrBuffer(value));
-    Id stored = reads ? Load(value, index, kNoNode)
-                      : Compute(value, index, kNoNode);
+    Id stored =
+        reads ? Load(value, index, kNoNode) : Compute(value, index, kNoNode);
     QUERN_RETURN_IF_ERROR(error_);
     const DType strong = ir::Strong(arena_[value].dtype);
     if (arena_[stored].dtype != strong) {
@@ -273,10 +273,11 @@ class Rangeifier {
       const Node& node = arena_[id];
       std::string word = ir::Name(node.op);
       if (node.op == Op::kReduce) {
-        word = IsContraction(arena_, id)
-                   ? "contraction"
-                   : absl::StrCat("reduce_",
-                                  ir::Name(static_cast<Op>(node.attr->ints[0])));
+        word =
+            IsContraction(arena_, id)
+                ? "contraction"
+                : absl::StrCat("reduce_",
+                               ir::Name(static_cast<Op>(node.attr->ints[0])));
       }
       if (words.empty() || words.back() != word) words.push_back(word);
     }
@@ -309,9 +310,8 @@ class Rangeifier {
   // A new range, or 0 if it has one point only.
   Id Range(Id extent, std::vector<Id>& ranges) {
     if (arena_.IsInt(extent, 1)) return arena_.Int(0);
-    const Id range =
-        arena_.Make(Op::kRange, DType::kWeakInt, {extent},
-                    Attr{{next_range_++, 0}, {}});
+    const Id range = arena_.Make(Op::kRange, DType::kWeakInt, {extent},
+                                 Attr{{next_range_++, 0}, {}});
     ranges.push_back(range);
     return range;
   }
@@ -390,8 +390,8 @@ class Rangeifier {
           // the tile is computed there all the same.
           if (gate != kNoNode) {
             const Id last = ir::Add(arena_, dims[i], arena_.Int(-1));
-            inner[i] = ir::Max(arena_, ir::Min(arena_, index[i], last),
-                               arena_.Int(0));
+            inner[i] =
+                ir::Max(arena_, ir::Min(arena_, index[i], last), arena_.Int(0));
           }
           continue;
         }
@@ -431,11 +431,10 @@ class Rangeifier {
       case Op::kIota:
         return index[0];
       case Op::kConstArray:
-        return arena_.Make(
-            Op::kLoad, node.dtype,
-            {arena_.Make(Op::kConstArray, node.dtype, {}, *node.attr,
-                         node.shape),
-             LinearIndex(arena_, Dims(id), index)});
+        return arena_.Make(Op::kLoad, node.dtype,
+                           {arena_.Make(Op::kConstArray, node.dtype, {},
+                                        *node.attr, node.shape),
+                            LinearIndex(arena_, Dims(id), index)});
       case Op::kReduce:
         ++origin_[id];
         return Reduce(node, index, gate);
@@ -473,9 +472,8 @@ class Rangeifier {
     size_t next = 0;
     for (size_t axis = 0; axis < dims.size(); ++axis) {
       const auto& ints = node.attr->ints;
-      const bool reduced =
-          std::find(ints.begin() + 1, ints.end(),
-                    static_cast<int64_t>(axis)) != ints.end();
+      const bool reduced = std::find(ints.begin() + 1, ints.end(),
+                                     static_cast<int64_t>(axis)) != ints.end();
       inner.push_back(reduced ? Range(dims[axis], ranges) : index[next++]);
     }
     const Id value = Value(node.srcs[0], inner, gate);
@@ -493,16 +491,16 @@ class Rangeifier {
     Id position = Value(node.srcs[1], at, gate);
     if (arena_[position].dtype == DType::kU64) {
       // Beyond the signed range is beyond any axis.
-      const Id most = arena_.IntConst(DType::kU64,
-                                      std::numeric_limits<int64_t>::max());
+      const Id most =
+          arena_.IntConst(DType::kU64, std::numeric_limits<int64_t>::max());
       position = arena_.Make(Op::kMin, DType::kU64, {position, most});
     }
     if (arena_[position].dtype != DType::kWeakInt) {
       position = arena_.Make(Op::kCast, DType::kWeakInt, {position});
     }
     // Whatever the data says, the read stays inside the tensor.
-    const Id last = ir::Add(arena_, arena_.DimsOf(node.srcs[0])[axis],
-                            arena_.Int(-1));
+    const Id last =
+        ir::Add(arena_, arena_.DimsOf(node.srcs[0])[axis], arena_.Int(-1));
     position = ir::Max(arena_, ir::Min(arena_, position, last), arena_.Int(0));
     std::vector<Id> data(index.begin(), index.begin() + axis);
     data.push_back(position);
@@ -519,8 +517,8 @@ class Rangeifier {
     for (size_t i = 1; i < node.srcs.size(); ++i) {
       std::vector<Id> inner = index;
       inner[axis] = ir::Sub(arena_, index[axis], end);
-      const Id in_part = ir::Less(arena_, ir::Sub(arena_, end, arena_.Int(1)),
-                                  index[axis]);
+      const Id in_part =
+          ir::Less(arena_, ir::Sub(arena_, end, arena_.Int(1)), index[axis]);
       const Id part = Value(node.srcs[i], inner, And(gate, in_part));
       value = arena_.Make(Op::kWhere, node.dtype, {in_part, part, value});
       end = ir::Add(arena_, end, arena_.DimsOf(node.srcs[i])[axis]);

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+
 #include "engine/ir/node.h"
 #include "engine/schedule/fuse.h"
 #include "engine/schedule/schedule.h"

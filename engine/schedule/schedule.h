@@ -23,12 +23,12 @@ namespace quern::schedule {
 struct BufferDecl {
   enum class Kind : uint8_t { kInput, kWeight, kOutput, kTemporary };
   Kind kind = Kind::kTemporary;
-  int slot = 0;              // Of the input, weight or output.
+  int slot = 0;  // Of the input, weight or output.
   ir::DType dtype = ir::DType::kF32;
   ir::Id elements = ir::kNoNode;  // A size.
   // Where it lives; inputs and weights have none until a step uses them.
   std::optional<std::string> device;
-  bool at_load = false;      // Written once, when the model is loaded.
+  bool at_load = false;  // Written once, when the model is loaded.
 };
 
 struct KernelParam {
@@ -66,7 +66,7 @@ struct Schedule {
   std::vector<ir::Id> vars;  // The graph's variables; kernels get all of them.
   std::vector<BufferDecl> buffers;
   std::vector<Kernel> kernels;
-  std::vector<Step> steps;   // A step reads only what earlier ones wrote.
+  std::vector<Step> steps;         // A step reads only what earlier ones wrote.
   std::vector<std::string> notes;  // Decisions, one sentence each.
 };
 

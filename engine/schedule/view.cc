@@ -43,8 +43,8 @@ std::vector<Id> ThroughReshape(Arena& arena, absl::Span<const Id> from,
         b = ir::Mul(arena, b, to[j++]);
       }
     }
-    const Id position = LinearIndex(arena, to.subspan(j0, j - j0),
-                                    index.subspan(j0, j - j0));
+    const Id position =
+        LinearIndex(arena, to.subspan(j0, j - j0), index.subspan(j0, j - j0));
     const std::vector<Id> part =
         IndexOf(arena, from.subspan(i0, i - i0), position);
     std::copy(part.begin(), part.end(), out.begin() + i0);
@@ -112,7 +112,8 @@ ViewIndex ThroughView(Arena& arena, Id id, absl::Span<const Id> index) {
         const Id at = ir::Sub(arena, index[i], before);
         out.index.push_back(at);
         Id valid = ir::And(
-            arena, ir::Less(arena, ir::Sub(arena, before, arena.Int(1)), index[i]),
+            arena,
+            ir::Less(arena, ir::Sub(arena, before, arena.Int(1)), index[i]),
             ir::Less(arena, at, from[i]));
         if (out.valid != ir::kNoNode) {
           valid = ir::And(arena, out.valid, valid);
@@ -125,17 +126,16 @@ ViewIndex ThroughView(Arena& arena, Id id, absl::Span<const Id> index) {
       break;
     case Op::kShrink:
       for (size_t i = 0; i < index.size(); ++i) {
-        out.index.push_back(ir::Add(
-            arena, node.srcs[i + 1],
-            ir::Mul(arena, index[i], arena.Int(node.attr->ints[i]))));
+        out.index.push_back(
+            ir::Add(arena, node.srcs[i + 1],
+                    ir::Mul(arena, index[i], arena.Int(node.attr->ints[i]))));
       }
       break;
     case Op::kFlip:
       out.index.assign(index.begin(), index.end());
       for (int64_t axis : node.attr->ints) {
-        out.index[axis] =
-            ir::Sub(arena, ir::Sub(arena, from[axis], arena.Int(1)),
-                    index[axis]);
+        out.index[axis] = ir::Sub(
+            arena, ir::Sub(arena, from[axis], arena.Int(1)), index[axis]);
       }
       break;
     case Op::kWindow: {

@@ -7,14 +7,15 @@
 #include <vector>
 
 #include "absl/types/span.h"
+
 #include "engine/ir/node.h"
 
 namespace quern::schedule {
 
 struct ViewIndex {
-  std::vector<ir::Id> index;      // Into the operand.
-  ir::Id valid = ir::kNoNode;     // Bool; kNoNode: everywhere. Where false the
-                                  // element is 0 (padding).
+  std::vector<ir::Id> index;   // Into the operand.
+  ir::Id valid = ir::kNoNode;  // Bool; kNoNode: everywhere. Where false the
+                               // element is 0 (padding).
 };
 
 // The place in the operand of the movement node `id` (but not kConcat) of the
