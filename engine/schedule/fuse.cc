@@ -209,7 +209,18 @@ class Fuser {
     if (node.op == Op::kConcat) return false;
     return ir::IsMovement(node.op) || node.op == Op::kConst ||
            node.op == Op::kConstArray || node.op == Op::kIota ||
-           node.op == Op::kVar;
+           node.op == Op::kVar ||
+           (node.op == Op::kCast && IsConstant(node.srcs[0]));
+  }
+
+  // A constant that is only moved or converted: it needs no buffer, whoever
+  // uses it and how often.
+  bool IsConstant(Id id) const {
+    while (arena_[id].op == Op::kCast ||
+           (ir::IsMovement(arena_[id].op) && arena_[id].op != Op::kConcat)) {
+      id = arena_[id].srcs[0];
+    }
+    return arena_[id].op == Op::kConst || arena_[id].op == Op::kConstArray;
   }
 
   // Computed from weights alone, but used by something that is not: it

@@ -12,6 +12,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "engine/graph/contraction.h"
+#include "engine/ir/eval.h"
 #include "engine/ir/text.h"
 #include "engine/kernel/estimate.h"
 #include "engine/runtime/size_expr.h"
@@ -175,6 +177,23 @@ TEST(Structure, GivesAConstantArrayNoBuffer) {
   const CutGraph cut = CutExample("stack_times_x");
   EXPECT_THAT(cut.schedule.buffers, SizeIs(2));
   EXPECT_THAT(cut.schedule.kernels[0].params, SizeIs(2));
+}
+
+TEST(Structure, GivesAConstantMatrixOfAProductNoBuffer) {
+  std::vector<int64_t> bits;
+  for (const double value : {1., 0., -1., 0., 0., 1., 1., 0.}) {
+    bits.push_back(ir::Scalar::OfFloat(ir::DType::kF32, value).bits);
+  }
+  support::GraphMaker g;
+  const Id table = g.b().ConstArray(ir::DType::kWeakFloat, bits,
+                                    {g.b().Int(2), g.b().Int(4)});
+  g.Output("y", graph::MatMul(g.b(), table, g.Input("d", {4, 1000})));
+  const auto graph = g.Finish();
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const auto cut = support::Cut(*graph);
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_THAT(cut->schedule.buffers, SizeIs(2)) << TextOf(*cut);
+  EXPECT_THAT(cut->schedule.kernels, SizeIs(1));
 }
 
 TEST(Structure, DoesNotDependOnTheRun) {
