@@ -191,6 +191,20 @@ void ScalesByATable(GraphMaker& g, const Sizes& s) {
                               Table(g, {1, -2, 0.5}, {3, 1})));
 }
 
+void ScalesAroundATile(GraphMaker& g, const Sizes& s) {
+  const Id x = Matrix(g, "x", g.b().Int(3), s.b);
+  const Id scaled = g.b().Mul(x, Table(g, {1, -2, 0.5}, {3, 1}));
+  g.Output("softmax", graph::Softmax(g.b(), scaled, {1}));
+  g.Output("y", g.SizedInput("y", {s.a}));
+}
+
+void ScalesAProduct(GraphMaker& g, const Sizes& s) {
+  const Id three = g.b().Int(3);
+  const Id product = graph::MatMul(g.b(), Matrix(g, "x", s.a, s.b),
+                                   Matrix(g, "w", s.b, three));
+  g.Output("y", g.b().Mul(product, Table(g, {1, -2, 0.5}, {3})));
+}
+
 void TransformsByATable(GraphMaker& g, const Sizes& s) {
   // B' d of Winograd's F(2,3), for a tiles d [4, a].
   const Id four = g.b().Int(4);
@@ -224,6 +238,8 @@ constexpr Pattern kPatterns[] = {
     {"ReducesAll", ReducesAll},
     {"ReducesColumns", ReducesColumns},
     {"ReducesRows", ReducesRows},
+    {"ScalesAProduct", ScalesAProduct},
+    {"ScalesAroundATile", ScalesAroundATile},
     {"ScalesByATable", ScalesByATable},
     {"SoftmaxOfColumns", SoftmaxOfColumns},
     {"SoftmaxOfRows", SoftmaxOfRows},

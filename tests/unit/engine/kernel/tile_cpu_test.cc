@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which schedule is chosen for what; that each is right is for
+// linearize_test.cc.
+#include "engine/kernel/tile_cpu.h"
+
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "backends/null/null_backend.h"
+#include "engine/graph/contraction.h"
+#include "engine/graph/movement.h"
+#include "engine/ir/text.h"
+#include "engine/kernel/opts.h"
+#include "tests/support/example_graphs.h"
+#include "tests/support/schedule_runner.h"
+
+namespace quern::kernel {
+namespace {
+
+using ir::Id;
+using support::GraphMaker;
+using ::testing::StartsWith;
+
+struct Tiled {
+  support::CutGraph cut;
+  TileResult tile;
+};
+
+Tiled Tile(const absl::StatusOr<graph::Graph>& graph, null::Shape shape) {
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  Tiled out = {*support::Cut(*graph), {}};
+  EXPECT_EQ(out.cut.schedule.kernels.size(), 1u);
+  out.tile = TileForCpu(*out.cut.arena, out.cut.schedule.kernels[0].bodies[0],
+                        null::MakeTarget(shape), /*shrink=*/0);
+  return out;
+}
+
+std::string Description(const absl::StatusOr<graph::Graph>& graph,
+                        null::Shape shape = null::Shape::kAvx512) {
+  return Tile(graph, shape).tile.description;
+}
+
+TEST(TileForCpu, ChoosesByTheFormOfTheKernel) {
+  struct Row {
+    const char* example;
+    const char* description;
+  };
+  for (const Row& row : {
+           Row{"conv_bias_relu", "outer product, tile "},
+           Row{"elementwise_chain", "loops, 16 lanes"},
+           Row{"matmul_bias_gelu", "outer product, tile "},
+           Row{"reduce_axis0", "loops, 16 lanes"},
+           Row{"softmax_f32", "loops, 16 lanes"},
+       }) {
+    EXPECT_THAT(Description(support::ExampleGraph(row.example)),
+                StartsWith(row.description))
+        << row.example;
+  }
+}
+
+TEST(TileForCpu, AddsLanesWhereBothFactorsAreContiguous) {
+  GraphMaker g;
+  const Id x = g.Input("x", {8, 64});
+  g.Output("y", graph::MatMul(g.b(), x,
+                              graph::Transpose(g.b(), g.Input("w", {8, 64}))));
+  EXPECT_THAT(Description(g.Finish()), StartsWith("inner product, tile "));
+}
+
+TEST(TileForCpu, LeavesTargetsWithoutVectorsSerial) {
+  const Tiled tiled =
+      Tile(support::ExampleGraph("matmul_bias_gelu"), null::Shape::kScalar);
+  EXPECT_EQ(tiled.tile.description, "serial");
+  for (Id range : StoreRanges(*tiled.cut.arena, tiled.tile.body)) {
+    EXPECT_EQ(KindOf(*tiled.cut.arena, range), ir::RangeKind::kSerial);
+  }
+}
+
+TEST(TileForCpu, TakesAsManyLanesAsTheRegistersHold) {
+  const auto graph = support::ExampleGraph("elementwise_chain");
+  EXPECT_EQ(Description(graph, null::Shape::kNeon), "loops, 4 lanes");
+  EXPECT_EQ(Description(graph, null::Shape::kAvx2), "loops, 8 lanes");
+  EXPECT_EQ(Description(graph, null::Shape::kAvx512), "loops, 16 lanes");
+}
+
+TEST(TileForCpu, KeepsTheTileOfAProductThatIsScaledByAConstantArray) {
+  std::vector<int64_t> bits;
+  for (int i = 0; i < 16; ++i) {
+    bits.push_back(ir::Scalar::OfFloat(ir::DType::kF32, i).bits);
+  }
+  GraphMaker g;
+  const Id product =
+      graph::MatMul(g.b(), g.Input("x", {32, 64}), g.Input("w", {64, 16}));
+  const Id sixteen[] = {g.b().Int(16)};
+  g.Output("y", g.b().Mul(product, g.b().ConstArray(ir::DType::kWeakFloat, bits,
+                                                    sixteen)));
+  EXPECT_THAT(Description(g.Finish()), StartsWith("outer product, tile "));
+}
+
+TEST(TileForCpu, UnrollsAProductWithAConstantArray) {
+  std::vector<int64_t> bits;
+  for (const double value : {1., 0., -1., 0., 0., 1., 1., 0.}) {
+    bits.push_back(ir::Scalar::OfFloat(ir::DType::kF32, value).bits);
+  }
+  GraphMaker g;
+  const Id table = g.b().ConstArray(ir::DType::kWeakFloat, bits,
+                                    {g.b().Int(2), g.b().Int(4)});
+  g.Output("y", graph::MatMul(g.b(), table, g.Input("d", {4, 1000})));
+  const Tiled tiled = Tile(g.Finish(), null::Shape::kAvx512);
+  EXPECT_EQ(tiled.tile.description, "loops, 16 lanes");
+  int unrolled = 0;
+  for (Id id : ir::TopologicalOrder(*tiled.cut.arena, {tiled.tile.body})) {
+    if ((*tiled.cut.arena)[id].op != ir::Op::kRange) continue;
+    unrolled += KindOf(*tiled.cut.arena, id) == ir::RangeKind::kUnroll;
+  }
+  EXPECT_EQ(unrolled, 2) << ir::ToText(*tiled.cut.arena, {tiled.tile.body});
+}
+
+}  // namespace
+}  // namespace quern::kernel
