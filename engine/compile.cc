@@ -368,10 +368,11 @@ class Compiler {
       if (shrink > 0) {
         out_.notes.push_back(
             {"budget", kernel.name,
-             absl::StrCat("the tile was halved ", shrink,
-                          " times to fit the budget of ", target.max_operations,
+             absl::StrCat("the tile was halved ", shrink, " times for the ",
+                          "budget of ", target.max_operations,
                           " instructions and ", target.max_live_vectors,
-                          " vectors")});
+                          " vectors; it has ", cost.operations, " and ",
+                          cost.live_vectors)});
       }
       plan.operations = cost.operations;
       plan.live_vectors = cost.live_vectors;

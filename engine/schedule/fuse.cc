@@ -9,7 +9,8 @@
 //   several index lists that agree on the outer
 //   ranges of one kernel                          -> a tile at those ranges
 //   cheap to compute again                        -> inline, several times
-//   otherwise                                     -> global: a kernel of its own
+//   otherwise                                     -> global: a kernel of its
+//   own
 //
 // A reduction costs its whole range per element, so it is inline only where no
 // element is computed twice, and a contraction only where it can have a
@@ -27,6 +28,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+
 #include "engine/ir/symbolic.h"
 #include "engine/schedule/view.h"
 
@@ -46,7 +48,7 @@ constexpr double kSmall = 32768;
 struct Demand {
   int kernel = 0;
   std::vector<Id> index;
-  std::vector<Id> scope;  // Ranges around the use, from the outside in.
+  std::vector<Id> scope;   // Ranges around the use, from the outside in.
   bool at_random = false;  // The index is data: only a buffer can answer.
   bool padded = false;     // Some indices lie outside the tensor.
 };
@@ -265,8 +267,7 @@ class Fuser {
       // Storing costs a write and a read of each element.
       const double again = (evaluations - elements) * std::max(cost_[id], 1.0);
       const bool cheap = cost_[id] <= 3 && !InContraction(demands);
-      if ((cheap && !same_kernel) || again <= 2 * elements ||
-          again <= 4096) {
+      if ((cheap && !same_kernel) || again <= 2 * elements || again <= 4096) {
         for (const Demand& demand : demands) {
           regions_[demand.kernel].cost += static_cast<int64_t>(own);
         }
@@ -296,8 +297,8 @@ class Fuser {
     if (IsContraction(arena_, id)) {
       if (region.has_contraction || demand.scope != region.ranges) return false;
       for (Id range : region.ranges) {
-        const bool used = std::any_of(
-            demand.index.begin(), demand.index.end(), [&](Id at) {
+        const bool used =
+            std::any_of(demand.index.begin(), demand.index.end(), [&](Id at) {
               const std::vector<Id>& in = RangesIn(at);
               return std::binary_search(in.begin(), in.end(), range);
             });
@@ -354,8 +355,8 @@ class Fuser {
     const std::vector<Id> outer(scope.begin(), scope.begin() + depth);
     const double computed = Extent(outer) * tile_elements;
     if (computed > kOnce * std::max(Elements(id), 1.0)) return false;
-    const int64_t bytes = std::max<int64_t>(
-        ir::ByteSize(ir::Strong(node.dtype)), 1);
+    const int64_t bytes =
+        std::max<int64_t>(ir::ByteSize(ir::Strong(node.dtype)), 1);
     if (tile_elements * bytes > options_.max_tile_bytes) return false;
     if (!EnoughParallel(fixed, demands[0], computed)) return false;
     if (IsContraction(arena_, id)) return false;
@@ -468,8 +469,8 @@ class Fuser {
     size_t next = 0;
     for (size_t axis = 0; axis < dims.size(); ++axis) {
       const auto& ints = node.attr->ints;
-      if (std::find(ints.begin() + 1, ints.end(),
-                    static_cast<int64_t>(axis)) == ints.end()) {
+      if (std::find(ints.begin() + 1, ints.end(), static_cast<int64_t>(axis)) ==
+          ints.end()) {
         below.index.push_back(demand.index[next++]);
         continue;
       }
@@ -490,9 +491,9 @@ class Fuser {
     // A stand-in for the loaded position, which depends on the same ranges.
     Id position = arena_.Int(0);
     for (Id at : indices.index) position = ir::Add(arena_, position, at);
-    position = arena_.Make(Op::kCast, ir::DType::kWeakInt,
-                           {arena_.Make(Op::kCast, ir::DType::kI64,
-                                        {position})});
+    position =
+        arena_.Make(Op::kCast, ir::DType::kWeakInt,
+                    {arena_.Make(Op::kCast, ir::DType::kI64, {position})});
     Demand data = demand;
     data.at_random = true;
     data.index.assign(demand.index.begin(), demand.index.begin() + axis);
