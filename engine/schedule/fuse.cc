@@ -9,8 +9,7 @@
 //   several index lists that agree on the outer
 //   ranges of one kernel                          -> a tile at those ranges
 //   cheap to compute again                        -> inline, several times
-//   otherwise                                     -> global: a kernel of its
-//   own
+//   otherwise                                     -> global: its own kernel
 //
 // A reduction costs its whole range per element, so it is inline only where no
 // element is computed twice, and a contraction only where it can have a
