@@ -16,7 +16,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <utility>
 
@@ -24,6 +23,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "engine/base/status_macros.h"
+#include "engine/ir/eval.h"
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/opts.h"
 
@@ -772,26 +772,6 @@ class Linearizer {
     return address;
   }
 
-  int64_t IdentityBits(Op op, DType dtype) {
-    if (ir::IsFloat(dtype)) {
-      const double inf = std::numeric_limits<double>::infinity();
-      return DoubleBits(op == Op::kAdd   ? 0.0
-                        : op == Op::kMul ? 1.0
-                        : op == Op::kMax ? -inf
-                                         : inf);
-    }
-    if (op == Op::kAdd) return 0;
-    if (op == Op::kMul) return 1;
-    if (dtype == DType::kBool) return op == Op::kMax ? 0 : 1;
-    const int bits = static_cast<int>(ir::ByteSize(dtype)) * 8;
-    if (ir::KindOf(dtype) == ir::DTypeKind::kUnsigned) {
-      if (op == Op::kMax) return 0;
-      return bits == 64 ? -1 : (int64_t{1} << bits) - 1;
-    }
-    const int64_t high = std::numeric_limits<int64_t>::max() >> (64 - bits);
-    return op == Op::kMax ? -high - 1 : high;
-  }
-
   // All copies of a reduction at once: they share the loops.
   int EmitReduce(Id id) {
     const Node node = arena_[id];
@@ -820,7 +800,7 @@ class Linearizer {
     }
     // Few accumulators would wait for each other: give the steps their own.
     const int64_t num_sums = num_copies >= 8 ? 1 : num_chained;
-    const int identity = Constant(dtype, IdentityBits(op, dtype), lanes);
+    const int identity = Constant(dtype, ir::IdentityOf(op, dtype).bits, lanes);
     std::vector<int> registers;
     for (int64_t i = 0; i < num_copies * num_sums; ++i) {
       registers.push_back(Put(home, Op::kRegister, dtype, lanes, {identity}));

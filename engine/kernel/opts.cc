@@ -2,10 +2,10 @@
 #include "engine/kernel/opts.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "absl/container/flat_hash_map.h"
 
+#include "engine/ir/eval.h"
 #include "engine/ir/symbolic.h"
 
 namespace quern::kernel {
@@ -109,27 +109,10 @@ class Replacer {
   }
 
   Id Identity(const Node& reduce) {
-    const Op op = static_cast<Op>(reduce.attr->ints[0]);
     const DType dtype = reduce.dtype;
-    if (op == Op::kAdd) return arena_.FloatConst(dtype, 0);
-    if (op == Op::kMul) return arena_.FloatConst(dtype, 1);
-    const bool low = op == Op::kMax;
-    if (ir::IsFloat(dtype)) {
-      const double inf = std::numeric_limits<double>::infinity();
-      return arena_.FloatConst(dtype, low ? -inf : inf);
-    }
-    return arena_.IntConst(dtype, IntegerLimit(dtype, low));
-  }
-
-  static int64_t IntegerLimit(DType dtype, bool low) {
-    if (dtype == DType::kBool) return low ? 0 : 1;
-    const int bits = static_cast<int>(ir::ByteSize(ir::Strong(dtype))) * 8;
-    if (ir::KindOf(dtype) == ir::DTypeKind::kUnsigned) {
-      if (low) return 0;
-      return bits == 64 ? -1 : (int64_t{1} << bits) - 1;
-    }
-    const int64_t high = std::numeric_limits<int64_t>::max() >> (64 - bits);
-    return low ? -high - 1 : high;
+    const Op op = static_cast<Op>(reduce.attr->ints[0]);
+    return arena_.Make(Op::kConst, dtype, {},
+                       Attr{{ir::IdentityOf(op, dtype).bits}, {}});
   }
 
   Arena& arena_;
