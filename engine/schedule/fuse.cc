@@ -58,6 +58,7 @@ struct Region {
   bool has_contraction = false;
   bool weight_only = false;
   int64_t cost = 0;
+  int loops = 0;  // Reductions and tiles.
 };
 
 class Fuser {
@@ -293,6 +294,7 @@ class Fuser {
     // A border would put a condition into the innermost loop.
     if (demand.padded) return false;
     Region& region = regions_[demand.kernel];
+    if (!MayAddLoop(region)) return false;
     if (IsContraction(arena_, id)) {
       if (region.has_contraction || demand.scope != region.ranges) return false;
       for (Id range : region.ranges) {
@@ -307,6 +309,18 @@ class Fuser {
       return true;
     }
     return EnoughParallel(demand.index, demand, Elements(arena_[id].srcs[0]));
+  }
+
+  // Passes over a kernel take time that grows with its loops.
+  bool MayAddLoop(Region& region) {
+    if (region.loops < options_.max_kernel_loops) {
+      ++region.loops;
+      return true;
+    }
+    placement_.notes.push_back(
+        absl::StrCat("split: a kernel would have more than ",
+                     options_.max_kernel_loops, " reductions and tiles"));
+    return false;
   }
 
   // A value at the outer ranges keeps the inner ones from being split among
@@ -359,6 +373,7 @@ class Fuser {
     if (tile_elements * bytes > options_.max_tile_bytes) return false;
     if (!EnoughParallel(fixed, demands[0], computed)) return false;
     if (IsContraction(arena_, id)) return false;
+    if (!MayAddLoop(regions_[demands[0].kernel])) return false;
 
     placement_.kind[id] = Placement::Kind::kTile;
     placement_.tile_axes[id] = axes;
