@@ -131,7 +131,7 @@ class Rangeifier {
   int BufferOf(Id id) {
     const auto it = buffer_.find(id);
     if (it != buffer_.end()) return it->second;
-    const Node& node = arena_[id];
+    const Node node = arena_[id];  // A copy: making sizes moves the nodes.
     BufferDecl decl;
     decl.kind = node.op == Op::kInput ? BufferDecl::Kind::kInput
                                       : BufferDecl::Kind::kWeight;

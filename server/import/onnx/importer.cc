@@ -147,9 +147,9 @@ absl::StatusOr<graph::Graph> ImportOnnx(absl::string_view bytes,
     if (attempt == kMaxAttempts || (!suggestion.lower_bounds && !trust_now)) {
       absl::Status failed = status;
       if (!context.deciding_inputs.empty()) {
-        failed.SetPayload(
-            kNeedsInputValues,
-            absl::Cord(absl::StrJoin(context.deciding_inputs, "\n")));
+        const std::string names = absl::StrJoin(context.deciding_inputs, "\n");
+        failed.SetPayload(kNeedsInputValues,
+                          absl::Cord(absl::string_view(names)));
       }
       return failed;
     }

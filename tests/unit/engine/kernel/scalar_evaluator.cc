@@ -184,7 +184,7 @@ Function RoundFrom() {
 template <typename From>
 Function CastFrom(DType to) {
   const auto plain = []<typename To>(To) -> Function {
-    return Loop1<To, From, [](From v) { return static_cast<To>(v); }>;
+    return Loop1<To, From, [](From from) { return static_cast<To>(from); }>;
   };
   switch (to) {
     case DType::kF32:
