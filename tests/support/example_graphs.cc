@@ -60,7 +60,9 @@ void Softmax(GraphMaker& g) {
 void LayerNorm(GraphMaker& g) {
   const Id x = g.Input("x", {32, 256});
   const Id normal = graph::Normalize(g.b(), x, {-1}, 1e-5).value;
-  g.Output("y", g.b().Add(g.b().Mul(normal, g.Weight({256})), g.Weight({256})));
+  const Id scale = g.Weight({256});
+  const Id bias = g.Weight({256});
+  g.Output("y", g.b().Add(g.b().Mul(normal, scale), bias));
 }
 
 void ConvBiasRelu(GraphMaker& g) {

@@ -181,10 +181,16 @@ Function RoundFrom() {
   }>;
 }
 
+// Not a lambda below: clang 19 refuses one inside a generic lambda.
+template <typename To, typename From>
+To Converted(From value) {
+  return static_cast<To>(value);
+}
+
 template <typename From>
 Function CastFrom(DType to) {
   const auto plain = []<typename To>(To) -> Function {
-    return Loop1<To, From, [](From from) { return static_cast<To>(from); }>;
+    return Loop1<To, From, Converted<To, From>>;
   };
   switch (to) {
     case DType::kF32:
