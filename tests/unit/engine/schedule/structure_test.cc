@@ -219,6 +219,24 @@ TEST(Structure, SplitsAKernelThatWouldCostTooMuch) {
   EXPECT_THAT(LaunchesOf(parts->schedule, false), SizeIs(2));
 }
 
+TEST(Structure, SplitsAChainOfMoreReductionsThanAKernelMayHave) {
+  support::GraphMaker g;
+  Id x = g.Input("x", {4, 6});
+  for (int i = 0; i < 8; ++i) {
+    const Id most = g.b().Reduce(Op::kMax, x, {1});
+    x = g.b().Sub(x, g.b().Reshape(most, {g.b().Int(4), g.b().Int(1)}));
+  }
+  g.Output("y", x);
+  const auto graph = g.Finish();
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const auto whole = support::Cut(*graph, {.max_kernel_loops = 32});
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_THAT(LaunchesOf(whole->schedule, false), SizeIs(1));
+  const auto parts = support::Cut(*graph, {.max_kernel_loops = 8});
+  ASSERT_TRUE(parts.ok()) << parts.status();
+  EXPECT_GE(LaunchesOf(parts->schedule, false).size(), 2u);
+}
+
 TEST(Structure, RefusesOperandsOnTwoDevices) {
   support::GraphMaker g;
   const Id x = g.Input("x", {4}, ir::DType::kF32, "cpu");
