@@ -2,6 +2,7 @@
 #include "engine/ir/node.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "engine/ir/eval.h"
@@ -174,15 +175,23 @@ Id WithSources(Arena& arena, Id id, absl::Span<const Id> srcs) {
   return arena.Make(node.op, node.dtype, srcs, *node.attr, node.shape);
 }
 
+// One bit a node, scanned by words: most of an arena belongs to other kernels
+// than the one at hand, and is skipped 64 nodes at a time.
 std::vector<Id> TopologicalOrder(const Arena& arena,
                                  absl::Span<const Id> roots) {
-  std::vector<bool> wanted(arena.size(), false);
-  for (Id root : roots) wanted[root] = true;
+  std::vector<uint64_t> wanted(arena.size() / 64 + 1, 0);
+  const auto want = [&](Id id) { wanted[id / 64] |= uint64_t{1} << id % 64; };
+  for (Id root : roots) want(root);
   std::vector<Id> order;
-  for (Id id = static_cast<Id>(arena.size()); id-- > 0;) {
-    if (!wanted[id]) continue;
-    order.push_back(id);
-    for (Id src : arena[id].srcs) wanted[src] = true;
+  for (size_t word = wanted.size(); word-- > 0;) {
+    while (wanted[word] != 0) {
+      const int bit = std::bit_width(wanted[word]) - 1;
+      wanted[word] ^= uint64_t{1} << bit;
+      const Id id = static_cast<Id>(word * 64 + bit);
+      order.push_back(id);
+      // Operands have smaller ids: their bits are still to come.
+      for (Id src : arena[id].srcs) want(src);
+    }
   }
   std::reverse(order.begin(), order.end());
   return order;

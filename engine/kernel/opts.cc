@@ -213,24 +213,18 @@ Id Renumbered(Arena& arena, Id body) {
       }
     }
   }
-  // By way of fresh numbers, so that no two ranges ever share one.
-  const int64_t base = NextNumber(arena, body) + 64;
-  for (int64_t offset : {base, int64_t{0}}) {
-    for (size_t i = 0; i < order.size(); ++i) {
-      const Id old = order[i];
-      const Id renamed =
-          MakeRange(arena, arena[old].srcs[0], offset + static_cast<int64_t>(i),
-                    KindOf(arena, old));
-      if (renamed == old) continue;
-      body = Replacer(arena, old, renamed, {renamed}).Run(body);
-      order[i] = renamed;
-      // Extents of later ranges may contain the one renamed.
-      for (size_t k = i + 1; k < order.size(); ++k) {
-        order[k] = ir::Substitute(arena, order[k], {{old, renamed}});
-      }
-    }
+  // All at once, so that no two ranges ever share a number. An extent may hold
+  // ranges, which have smaller ids than its own.
+  ir::Substitution renamed;
+  std::vector<Id> by_id = order;
+  std::sort(by_id.begin(), by_id.end());
+  for (Id old : by_id) {
+    const int64_t number =
+        std::find(order.begin(), order.end(), old) - order.begin();
+    const Id extent = ir::Substitute(arena, arena[old].srcs[0], renamed);
+    renamed[old] = MakeRange(arena, extent, number, KindOf(arena, old));
   }
-  return body;
+  return ir::Substitute(arena, body, renamed);
 }
 
 }  // namespace
