@@ -171,7 +171,7 @@ base::Target TargetOfLevel(IsaLevel level) {
 }
 
 absl::StatusOr<base::Target> DetectTarget(IsaLevel level) {
-  const std::map<std::string, bool> has = HostFeatures();
+  const std::map<std::string, bool>& has = HostFeatures();
   if (level == IsaLevel::kAuto) {
     level = IsaLevel::kSse4;
     for (const IsaLevel better : {IsaLevel::kAvx2, IsaLevel::kAvx512}) {
@@ -189,7 +189,7 @@ absl::StatusOr<base::Target> DetectTarget(IsaLevel level) {
 }
 
 absl::Status CheckHostHas(absl::string_view isa) {
-  const std::map<std::string, bool> has = HostFeatures();
+  const std::map<std::string, bool>& has = HostFeatures();
   for (absl::string_view word : absl::StrSplit(isa, ',', absl::SkipEmpty())) {
     if (!absl::ConsumePrefix(&word, "+")) continue;
     const auto it = has.find(std::string(word));

@@ -267,12 +267,16 @@ std::string AssemblerVersion() {
   return absl::StrCat("llvm ", LLVM_VERSION_STRING, " x86_64");
 }
 
-std::map<std::string, bool> HostFeatures() {
-  std::map<std::string, bool> features;
-  for (const auto& feature : llvm::sys::getHostCPUFeatures()) {
-    features[feature.getKey().str()] = feature.getValue();
-  }
-  return features;
+const std::map<std::string, bool>& HostFeatures() {
+  // Asked once: virtual machines trap the instruction that tells.
+  static const auto* const kFeatures = [] {
+    auto* features = new std::map<std::string, bool>;
+    for (const auto& feature : llvm::sys::getHostCPUFeatures()) {
+      (*features)[feature.getKey().str()] = feature.getValue();
+    }
+    return features;
+  }();
+  return *kFeatures;
 }
 
 absl::StatusOr<std::string> CompileToObject(absl::string_view text,

@@ -32,7 +32,7 @@ inline constexpr char kTriple[] = "x86_64-unknown-linux-gnu";
 [[nodiscard]] std::string AssemblerVersion();
 
 // Which features of LLVM's X86 target this CPU has and its kernel enables.
-[[nodiscard]] std::map<std::string, bool> HostFeatures();
+[[nodiscard]] const std::map<std::string, bool>& HostFeatures();
 
 // Compiles LLVM IR for a generic CPU with the features `isa` ("+avx,+fma").
 // kInvalidArgument, with LLVM's message, if the text is not valid IR.
