@@ -7,12 +7,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include <sys/mman.h>
 
 #include "backends/cpu/codegen.h"
 #include "backends/cpu/cpu_target.h"
 #include "backends/cpu/jit.h"
 #include "backends/cpu/thread_pool.h"
+#include "engine/base/host_memory.h"
 #include "engine/base/status_macros.h"
 
 namespace quern::cpu {
@@ -28,29 +28,16 @@ QUERN_CALLS_LINKED_CODE void RunChunks(KernelFunction function,
   function(args.buffers.data(), args.vars.data(), scratch, begin, end);
 }
 
-constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = 2 << 20;
-
 class HostBuffer final : public runtime::Buffer {
  public:
-  // Takes `data` of `mapped` bytes from mmap, or from aligned_alloc if that
-  // is 0.
-  HostBuffer(void* data, size_t size, size_t mapped)
-      : data_(data), size_(size), mapped_(mapped) {}
-  ~HostBuffer() override {
-    if (mapped_ > 0) {
-      munmap(data_, mapped_);
-    } else {
-      std::free(data_);
-    }
-  }
+  HostBuffer(base::HostMemory data, size_t size)
+      : data_(std::move(data)), size_(size) {}
   size_t size() const override { return size_; }
-  void* host() override { return data_; }
+  void* host() override { return data_.get(); }
 
  private:
-  void* const data_;
+  const base::HostMemory data_;
   const size_t size_;
-  const size_t mapped_;
 };
 
 class CpuKernel final : public runtime::LoadedKernel {
@@ -76,26 +63,12 @@ class CpuDevice final : public runtime::Device {
   absl::StatusOr<std::unique_ptr<runtime::Buffer>> Allocate(
       size_t size) override {
     if (size == 0) return absl::InvalidArgumentError("a buffer of 0 bytes");
-    const absl::Status none = absl::ResourceExhaustedError(
-        absl::StrCat("no memory for a buffer of ", size, " bytes"));
-    if (size > PTRDIFF_MAX - 2 * kHugePage) return none;
-    // A cache line more, so that a vector load at the end stays inside.
-    const size_t padded = size + kAlignment;
-    if (padded < kHugePage) {
-      const size_t rounded =
-          (padded + kAlignment - 1) / kAlignment * kAlignment;
-      void* data = std::aligned_alloc(kAlignment, rounded);
-      if (data == nullptr) return none;
-      std::memset(data, 0, rounded);
-      return std::make_unique<HostBuffer>(data, size, 0);
+    base::HostMemory data = base::AllocateHostMemory(size);
+    if (data == nullptr) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory for a buffer of ", size, " bytes"));
     }
-    const size_t rounded = (padded + kHugePage - 1) / kHugePage * kHugePage;
-    void* data = mmap(nullptr, rounded, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) return none;
-    // Only advice: small pages work as well, slower.
-    madvise(data, rounded, MADV_HUGEPAGE);
-    return std::make_unique<HostBuffer>(data, size, rounded);
+    return std::make_unique<HostBuffer>(std::move(data), size);
   }
 
   absl::StatusOr<std::unique_ptr<runtime::LoadedKernel>> Load(
