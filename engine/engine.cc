@@ -360,9 +360,10 @@ class EngineImpl : public Engine {
     summary.assemble_ms = MillisecondsSince(assemble_start);
 
     report("load weights", 0, 1);
-    std::vector<absl::Span<const char>> weights;
+    std::vector<runtime::WeightData> weights;
     for (const graph::Weight& weight : graph->weights) {
-      weights.emplace_back(weight.data.data(), weight.data.size());
+      weights.push_back(
+          {weight.data.data(), weight.data.size(), weight.data.owner()});
     }
     QUERN_ASSIGN_OR_RETURN(
         std::unique_ptr<runtime::Executor> executor,

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <tuple>
 #include <utility>
@@ -56,39 +55,17 @@ void ListVersions(const fs::path& folder, const std::string& name,
   }
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path,
-                                     int64_t max_bytes) {
-  std::error_code error;
-  const uintmax_t size = fs::file_size(path, error);
-  if (error) {
-    return absl::NotFoundError(
-        absl::StrCat("cannot read ", path, ": ", error.message()));
-  }
-  if (size > static_cast<uintmax_t>(max_bytes)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(path, " has ", size,
-                     " bytes, the limit of --max-graph-bytes is ", max_bytes));
-  }
-  std::string bytes(size, '\0');
-  std::ifstream file(path, std::ios::binary);
-  file.read(bytes.data(), static_cast<std::streamsize>(size));
-  if (!file || file.gcount() != static_cast<std::streamsize>(size)) {
-    return absl::UnavailableError(absl::StrCat("cannot read all of ", path));
-  }
-  return bytes;
-}
-
 absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadModel(
     const RepositoryModel& model, const RepositoryOptions& options,
     Engine& engine, telemetry::Metrics& metrics) {
   std::shared_ptr<const graph::Graph> graph;
   {
-    QUERN_ASSIGN_OR_RETURN(const std::string bytes,
-                           ReadFile(model.path, options.max_graph_bytes));
     onnx_import::ImportOptions import_options;
+    import_options.max_bytes = options.max_graph_bytes;
     import_options.max_nodes = options.max_graph_nodes;
-    QUERN_ASSIGN_OR_RETURN(graph::Graph imported,
-                           onnx_import::ImportOnnx(bytes, import_options));
+    QUERN_ASSIGN_OR_RETURN(
+        graph::Graph imported,
+        onnx_import::ImportOnnxFile(model.path, import_options));
     QUERN_RETURN_IF_ERROR(CheckNames(imported));
     graph = std::make_shared<const graph::Graph>(std::move(imported));
   }

@@ -32,6 +32,9 @@ class Bytes {
       : owner_(std::move(owner)), data_(data), size_(size) {}
   [[nodiscard]] const char* data() const { return data_; }
   [[nodiscard]] size_t size() const { return size_; }
+  [[nodiscard]] const std::shared_ptr<const void>& owner() const {
+    return owner_;
+  }
 
  private:
   std::shared_ptr<const void> owner_;

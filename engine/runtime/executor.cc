@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/host_memory.h"
 #include "engine/base/status_macros.h"
 
 namespace quern::runtime {
@@ -25,6 +26,23 @@ absl::StatusOr<int64_t> Aligned(int64_t bytes) {
   }
   return std::max(out / kPlaceAlignment * kPlaceAlignment, kPlaceAlignment);
 }
+
+bool IsAligned(const char* data) {
+  return data != nullptr &&
+         reinterpret_cast<uintptr_t>(data) % base::kHostAlignment == 0;
+}
+
+// A weight used where it is.
+class SharedBuffer final : public Buffer {
+ public:
+  explicit SharedBuffer(WeightData weight) : weight_(std::move(weight)) {}
+  size_t size() const override { return weight_.size; }
+  // Kernels only read weights.
+  void* host() override { return const_cast<char*>(weight_.data); }
+
+ private:
+  const WeightData weight_;
+};
 
 }  // namespace
 
@@ -59,7 +77,7 @@ Executor::~Executor() {
 }
 
 absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(
-    Executable executable, absl::Span<const absl::Span<const char>> weights,
+    Executable executable, absl::Span<const WeightData> weights,
     const ExecutorOptions& options, telemetry::Metrics* metrics) {
   std::unique_ptr<Executor> executor(
       new Executor(std::move(executable), options, metrics));
@@ -68,8 +86,7 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(
   return executor;
 }
 
-absl::Status Executor::PlaceResident(
-    absl::Span<const absl::Span<const char>> weights) {
+absl::Status Executor::PlaceResident(absl::Span<const WeightData> weights) {
   resident_.resize(executable_.buffers.size());
   for (size_t i = 0; i < executable_.buffers.size(); ++i) {
     const ExecBuffer& buffer = executable_.buffers[i];
@@ -78,16 +95,23 @@ absl::Status Executor::PlaceResident(
       continue;
     }
     QUERN_ASSIGN_OR_RETURN(int64_t bytes, buffer.bytes.Evaluate({}));
+    resident_bytes_ += bytes;
     Device& device = *executable_.devices[buffer.device];
+    if (buffer.kind == ExecBuffer::Kind::kWeight) {
+      const WeightData& weight = weights[buffer.slot];
+      QUERN_RET_CHECK(static_cast<int64_t>(weight.size) == bytes, "weight ",
+                      buffer.slot);
+      if (device.host_memory() && IsAligned(weight.data)) {
+        resident_[i] = std::make_unique<SharedBuffer>(weight);
+        continue;
+      }
+    }
     QUERN_ASSIGN_OR_RETURN(resident_[i],
                            device.Allocate(std::max<int64_t>(bytes, 1)));
-    resident_bytes_ += bytes;
     if (buffer.kind != ExecBuffer::Kind::kWeight) continue;
-    const absl::Span<const char> data = weights[buffer.slot];
-    QUERN_RET_CHECK(static_cast<int64_t>(data.size()) == bytes, "weight ",
-                    buffer.slot);
+    const WeightData& weight = weights[buffer.slot];
     QUERN_RETURN_IF_ERROR(
-        device.CopyFromHost(resident_[i]->host(), data.data(), data.size()));
+        device.CopyFromHost(resident_[i]->host(), weight.data, weight.size));
   }
   return absl::OkStatus();
 }

@@ -25,6 +25,13 @@
 
 namespace quern::runtime {
 
+// The bytes of a weight slot.
+struct WeightData {
+  const char* data = nullptr;
+  size_t size = 0;
+  std::shared_ptr<const void> owner;  // Keeps them as they are.
+};
+
 struct ExecutorOptions {
   int contexts = 4;
   int64_t max_arena_bytes = int64_t{8} << 30;  // Of one context.
@@ -38,10 +45,11 @@ struct ExecutionTimes {
 
 class Executor {
  public:
-  // `weights[slot]` are the bytes of each weight slot. Copies them to where
-  // they are used and runs the load segments.
+  // `weights` by slot. Brings them to where they are used, which for devices
+  // in the host's memory is where they are if they are aligned, and runs the
+  // load segments.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Executor>> Create(
-      Executable executable, absl::Span<const absl::Span<const char>> weights,
+      Executable executable, absl::Span<const WeightData> weights,
       const ExecutorOptions& options, telemetry::Metrics* metrics);
   ~Executor();
 
@@ -70,7 +78,7 @@ class Executor {
 
   Executor(Executable executable, const ExecutorOptions& options,
            telemetry::Metrics* metrics);
-  absl::Status PlaceResident(absl::Span<const absl::Span<const char>> weights);
+  absl::Status PlaceResident(absl::Span<const WeightData> weights);
   absl::Status RunLoadSegments();
   // Makes the context ready for these sizes.
   absl::Status Prepare(Context& context, absl::Span<const int64_t> vars) const;

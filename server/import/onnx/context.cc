@@ -16,9 +16,9 @@ constexpr int64_t kMaxArrayElements = 1024;
 
 }  // namespace
 
-Context::Context(std::shared_ptr<const onnx::ModelProto> the_model,
+Context::Context(std::shared_ptr<const ModelFile> the_file,
                  const ImportOptions& the_options)
-    : model(std::move(the_model)),
+    : file(std::move(the_file)),
       options(the_options),
       b(graph.arena.get()),
       known(graph.arena.get(),

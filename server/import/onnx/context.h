@@ -11,15 +11,14 @@
 #include "engine/graph/graph.h"
 #include "engine/graph/known_values.h"
 #include "engine/ir/builder.h"
-#include "proto/onnx/onnx.pb.h"
 #include "server/import/onnx/importer.h"
+#include "server/import/onnx/model_file.h"
 
 namespace quern::onnx_import {
 
 class Context {
  public:
-  Context(std::shared_ptr<const onnx::ModelProto> model,
-          const ImportOptions& options);
+  Context(std::shared_ptr<const ModelFile> file, const ImportOptions& options);
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
@@ -28,7 +27,7 @@ class Context {
   // graph's own, and everything else a weight slot.
   ir::Id Constant(const graph::Weight& weight);
 
-  const std::shared_ptr<const onnx::ModelProto> model;
+  const std::shared_ptr<const ModelFile> file;
   const ImportOptions& options;
   graph::Graph graph;
   ir::Builder b;

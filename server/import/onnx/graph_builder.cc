@@ -366,7 +366,11 @@ absl::StatusOr<Id> GraphBuilder::ValueOf(const std::string& name) {
         "initializer ", Quoted(name), " is sparse, which is not supported"));
   }
   graph::Weight weight;
-  QUERN_ASSIGN_OR_RETURN(weight, ReadTensor(*tensor->second, c_.model));
+  const auto apart = c_.file->data.find(tensor->second);
+  QUERN_ASSIGN_OR_RETURN(
+      weight,
+      ReadTensor(*tensor->second, c_.file,
+                 apart == c_.file->data.end() ? nullptr : &apart->second));
   const Id id = c_.Constant(weight);
   values_[name] = id;
   return id;
@@ -437,7 +441,7 @@ absl::Status CheckGraph(const GraphProto& graph, int64_t opset,
 }
 
 absl::Status BuildGraph(Context& context, int64_t opset) {
-  return GraphBuilder(&context, &context.model->graph(), opset).Build();
+  return GraphBuilder(&context, &context.file->proto.graph(), opset).Build();
 }
 
 }  // namespace quern::onnx_import

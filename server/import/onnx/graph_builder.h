@@ -22,7 +22,7 @@ namespace quern::onnx_import {
                                       int64_t opset,
                                       const ImportOptions& options);
 
-// Fills context.graph from context.model, which was checked.
+// Fills context.graph from context.file, which was checked.
 [[nodiscard]] absl::Status BuildGraph(Context& context, int64_t opset);
 
 }  // namespace quern::onnx_import

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Import runs in four steps: parse, check the graph's names and order its
+// Import runs in four steps: read, check the graph's names and order its
 // nodes, see that all operators are known, build. Building may be repeated:
 // where a model holds only for small sizes (a table of 512 positions is cut to
 // the length of the sequence, and must be as long), the variable's bound is
@@ -20,12 +20,11 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 
 #include "engine/base/status_macros.h"
 #include "server/import/onnx/context.h"
 #include "server/import/onnx/graph_builder.h"
+#include "server/import/onnx/model_file.h"
 #include "server/import/onnx/names.h"
 #include "server/import/onnx/op_table.h"
 
@@ -34,27 +33,6 @@ namespace {
 
 // Times that bounds are lowered before the model is given up.
 constexpr int kMaxAttempts = 5;
-
-absl::StatusOr<std::shared_ptr<const onnx::ModelProto>> Parse(
-    absl::string_view bytes, const ImportOptions& options) {
-  const auto size = static_cast<int64_t>(bytes.size());
-  if (size > std::min<int64_t>(options.max_bytes, INT32_MAX)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the model has ", size, " bytes, the limit is ",
-                     std::min<int64_t>(options.max_bytes, INT32_MAX)));
-  }
-  google::protobuf::io::ArrayInputStream stream(bytes.data(),
-                                                static_cast<int>(size));
-  google::protobuf::io::CodedInputStream coded(&stream);
-  coded.SetTotalBytesLimit(INT32_MAX);
-  auto model = std::make_shared<onnx::ModelProto>();
-  if (!model->ParseFromCodedStream(&coded) || !coded.ConsumedEntireMessage()) {
-    return absl::InvalidArgumentError(
-        "the bytes are no ONNX model: they are damaged, cut off or nested too "
-        "deep");
-  }
-  return model;
-}
 
 // The opset of the standard domain, after checking the model's head.
 absl::StatusOr<int64_t> CheckHead(const onnx::ModelProto& model) {
@@ -122,19 +100,22 @@ Suggestion Suggest(const ir::Arena& arena, ImportOptions& options) {
   return suggestion;
 }
 
-}  // namespace
-
-absl::StatusOr<graph::Graph> ImportOnnx(absl::string_view bytes,
-                                        const ImportOptions& options) {
-  std::shared_ptr<const onnx::ModelProto> model;
-  QUERN_ASSIGN_OR_RETURN(model, Parse(bytes, options));
+absl::StatusOr<graph::Graph> Import(const ByteSource& source,
+                                    const ImportOptions& options) {
+  if (source.size() > options.max_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the model has ", source.size(), " bytes, the limit is ",
+                     options.max_bytes));
+  }
+  std::shared_ptr<const ModelFile> file;
+  QUERN_ASSIGN_OR_RETURN(file, ReadModelFile(source));
   int64_t opset = 0;
-  QUERN_ASSIGN_OR_RETURN(opset, CheckHead(*model));
-  QUERN_RETURN_IF_ERROR(CheckGraph(model->graph(), opset, options));
+  QUERN_ASSIGN_OR_RETURN(opset, CheckHead(file->proto));
+  QUERN_RETURN_IF_ERROR(CheckGraph(file->proto.graph(), opset, options));
   ImportOptions narrowed = options;
   bool trust_slices = false;
   for (int attempt = 1;; ++attempt) {
-    Context context(model, narrowed);
+    Context context(file, narrowed);
     context.trust_slices = trust_slices;
     const absl::Status status = BuildGraph(context, opset);
     if (status.ok()) {
@@ -156,6 +137,20 @@ absl::StatusOr<graph::Graph> ImportOnnx(absl::string_view bytes,
     narrowed = std::move(next);
     trust_slices |= trust_now;
   }
+}
+
+}  // namespace
+
+absl::StatusOr<graph::Graph> ImportOnnx(absl::string_view bytes,
+                                        const ImportOptions& options) {
+  return Import(*FromMemory(bytes), options);
+}
+
+absl::StatusOr<graph::Graph> ImportOnnxFile(const std::string& path,
+                                            const ImportOptions& options) {
+  QUERN_ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> source,
+                         OpenFile(path));
+  return Import(*source, options);
 }
 
 }  // namespace quern::onnx_import

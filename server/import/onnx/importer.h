@@ -39,7 +39,7 @@ struct ImportOptions {
   // depend on it: they are constants, and no inputs of the graph any more.
   std::map<std::string, graph::Weight> input_values;
 
-  int64_t max_bytes = INT32_MAX;  // Of the file; no more can be parsed.
+  int64_t max_bytes = INT64_MAX;  // Of the file.
   int64_t max_nodes = 1'000'000;  // Of the file, subgraphs included.
   int64_t max_attribute_elements = int64_t{1} << 20;  // Of a list.
   int max_subgraph_depth = 8;
@@ -49,13 +49,17 @@ struct ImportOptions {
 // (ImportOptions::input_values) has this payload: their names, one a line.
 inline constexpr char kNeedsInputValues[] = "quern/needs_input_values";
 
-// The graph of the ONNX model in `bytes`, which are not needed afterwards; the
-// weights stay where the parser put them and are shared.
+// The graph of the ONNX model in `bytes`, which are not needed afterwards.
 //
 // kInvalidArgument if the file is damaged or breaks a rule of the format, with
 // the node or tensor named; kUnimplemented if it is sound and asks for what is
 // not supported, with all such operators; kResourceExhausted over a limit.
 [[nodiscard]] absl::StatusOr<graph::Graph> ImportOnnx(
     absl::string_view bytes, const ImportOptions& options = {});
+
+// The same for a file, whose weights are read right to where they stay.
+// kNotFound if it cannot be read.
+[[nodiscard]] absl::StatusOr<graph::Graph> ImportOnnxFile(
+    const std::string& path, const ImportOptions& options = {});
 
 }  // namespace quern::onnx_import

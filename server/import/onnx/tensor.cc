@@ -115,7 +115,8 @@ absl::StatusOr<DType> DTypeOfElement(int32_t element_type) {
 }
 
 absl::StatusOr<graph::Weight> ReadTensor(
-    const TensorProto& tensor, const std::shared_ptr<const void>& owner) {
+    const TensorProto& tensor, const std::shared_ptr<const void>& owner,
+    const graph::Bytes* apart) {
   const auto at_fault = [&](absl::string_view what) {
     return absl::InvalidArgumentError(
         absl::StrCat("tensor ", Quoted(tensor.name()), " ", what));
@@ -151,7 +152,9 @@ absl::StatusOr<graph::Weight> ReadTensor(
   elements = ElementCount(weight);
   const auto size =
       static_cast<size_t>(elements) * static_cast<size_t>(ir::ByteSize(*dtype));
-  if (tensor.has_raw_data()) {
+  if (apart != nullptr) {
+    weight.data = *apart;
+  } else if (tensor.has_raw_data()) {
     const std::string& raw = tensor.raw_data();
     weight.data = graph::Bytes(owner, raw.data(), raw.size());
   } else {

@@ -22,11 +22,13 @@ namespace quern::onnx_import {
 [[nodiscard]] absl::StatusOr<ir::DType> DTypeOfElement(int32_t element_type);
 
 // The elements of `tensor`, little-endian and row-major. Bytes in raw_data are
-// shared with `owner`, which holds the tensor; others are converted.
+// shared with `owner`, which holds the tensor; others are converted. `apart`,
+// if not null, is raw data that the tensor lacks.
 // kInvalidArgument if the length is not that of the shape, kUnimplemented for
 // data outside of the file.
 [[nodiscard]] absl::StatusOr<graph::Weight> ReadTensor(
-    const onnx::TensorProto& tensor, const std::shared_ptr<const void>& owner);
+    const onnx::TensorProto& tensor, const std::shared_ptr<const void>& owner,
+    const graph::Bytes* apart = nullptr);
 
 // The elements as held bits, see Attr of kConstArray.
 [[nodiscard]] std::vector<int64_t> HeldBits(const graph::Weight& weight);

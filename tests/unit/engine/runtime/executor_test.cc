@@ -123,7 +123,7 @@ class ExecutableMaker {
 
   absl::StatusOr<std::unique_ptr<Executor>> Finish(
       const ExecutorOptions& options = {},
-      absl::Span<const absl::Span<const char>> weights = {}) {
+      absl::Span<const WeightData> weights = {}) {
     PlanMemory(executable_,
                std::vector<double>(executable_.buffers.size(), 64));
     return Executor::Create(std::move(executable_), weights, options, nullptr);
@@ -332,8 +332,8 @@ TEST(Executor, ComputesFromWeightsOnceAtLoad) {
       },
       {out, in, made});
   const int64_t content = 21;
-  const absl::Span<const char> weights[] = {
-      {reinterpret_cast<const char*>(&content), 8}};
+  const WeightData weights[] = {
+      {reinterpret_cast<const char*>(&content), 8, nullptr}};
   const auto executor = *maker.Finish({}, weights);
   EXPECT_THAT(*RunOn(*executor, {1}), ElementsAre(43));
   EXPECT_THAT(*RunOn(*executor, {2}), ElementsAre(44));
@@ -344,9 +344,32 @@ TEST(Executor, ComputesFromWeightsOnceAtLoad) {
 TEST(Executor, RefusesAWeightOfTheWrongSize) {
   ExecutableMaker maker;
   maker.FixedBuffer(Kind::kWeight, 0, 8);
-  const absl::Span<const char> weights[] = {{"1234", 4}};
+  const WeightData weights[] = {{"1234", 4, nullptr}};
   EXPECT_EQ(maker.Finish({}, weights).status().code(),
             absl::StatusCode::kInternal);
+}
+
+TEST(Executor, UsesAnAlignedWeightWhereItIs) {
+  alignas(64) static char memory[128] = {};
+  for (const int offset : {0, 8}) {
+    ExecutableMaker maker;
+    const int out = maker.Buffer(Kind::kOutput);
+    const int weight = maker.FixedBuffer(Kind::kWeight, 0, 8);
+    const void* seen = nullptr;
+    maker.Launch(
+        [&](const LaunchArgs& args) {
+          seen = args.buffers[1];
+          return absl::OkStatus();
+        },
+        {out, weight});
+    auto owner = std::make_shared<int>(0);
+    const WeightData weights[] = {{memory + offset, 8, owner}};
+    const auto executor = *maker.Finish({}, weights);
+    ASSERT_TRUE(RunOn(*executor, {1}).ok());
+    EXPECT_EQ(seen == memory + offset, offset == 0);
+    // The executor and the list above hold it, or the list alone.
+    EXPECT_EQ(owner.use_count(), offset == 0 ? 3 : 2);
+  }
 }
 
 TEST(Executor, CopiesWholeBuffers) {
