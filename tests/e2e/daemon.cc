@@ -112,11 +112,15 @@ Finished RunProgram(const std::vector<std::string>& words) {
   return finished;
 }
 
-Daemon::Daemon(const std::vector<std::string>& arguments) {
-  std::vector<std::string> words = {
-      Program("quernd"),        "--grpc-address", "127.0.0.1:0",
-      "--metrics-address",      "127.0.0.1:0",    "--cache-dir",
-      folder_.path() + "/cache"};
+Daemon::Daemon(const std::vector<std::string>& arguments,
+               const std::string& program) {
+  std::vector<std::string> words = {program,
+                                    "--grpc-address",
+                                    "127.0.0.1:0",
+                                    "--metrics-address",
+                                    "127.0.0.1:0",
+                                    "--cache-dir",
+                                    folder_.path() + "/cache"};
   // What is given again counts from its last place.
   words.insert(words.end(), arguments.begin(), arguments.end());
   int ends[2];

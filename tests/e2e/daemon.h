@@ -45,9 +45,10 @@ struct Finished {
 
 class Daemon {
  public:
-  // Starts quernd on free loopback ports with `arguments`, and waits until it
-  // is ready or has ended.
-  explicit Daemon(const std::vector<std::string>& arguments);
+  // Starts quernd, or this copy of it, on free loopback ports with `arguments`,
+  // and waits until it is ready or has ended.
+  explicit Daemon(const std::vector<std::string>& arguments,
+                  const std::string& program = Program("quernd"));
   // Ends it by SIGTERM.
   ~Daemon();
   Daemon(const Daemon&) = delete;
