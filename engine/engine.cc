@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <unistd.h>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -12,6 +13,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/calibrate.h"
+#include "engine/canary.h"
 #include "engine/compile.h"
 #include "engine/runtime/executor.h"
 
@@ -31,7 +33,16 @@ struct OpenDevice {
   std::shared_ptr<const runtime::Backend> backend;
   std::shared_ptr<runtime::Device> device;
   Peaks peaks;  // Zeros if not measured.
+  std::shared_ptr<Canary> canary;
 };
+
+int64_t BytesForModels(int64_t asked) {
+  if (asked > 0) return asked;
+  const int64_t pages = sysconf(_SC_PHYS_PAGES);
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  if (pages <= 0 || page <= 0) return INT64_MAX;
+  return pages / 5 * 4 * page;
+}
 
 TensorSpec SpecOf(const PortPlan& port) {
   TensorSpec spec;
@@ -138,7 +149,11 @@ class LoadedModel : public Model {
     }
     QUERN_ASSIGN_OR_RETURN(
         const runtime::ExecutionTimes times,
-        executor_->Run(binding.vars, addresses, outputs, options.deadline));
+        executor_->Run(
+            binding.vars, addresses, outputs,
+            {.deadline = options.deadline,
+             .cancelled = options.cancelled ? &options.cancelled : nullptr,
+             .kernel_ns = options.kernel_ns}));
     return RunTimes{times.queue_ns, times.execute_ns};
   }
 
@@ -315,7 +330,9 @@ class EngineImpl : public Engine {
         cache_({.directory = options.cache_dir,
                 .max_disk_bytes = options.cache_bytes},
                metrics),
-        compiles_(assembler_.get(), &cache_) {}
+        compiles_(assembler_.get(), &cache_),
+        ledger_(std::make_shared<runtime::MemoryLedger>(
+            BytesForModels(options.max_device_bytes), metrics)) {}
 
   absl::Status OpenDevices() {
     for (const std::string& spec : options_.devices) {
@@ -325,6 +342,9 @@ class EngineImpl : public Engine {
       if (options_.calibrate && !device.device->target().interpreted) {
         QUERN_ASSIGN_OR_RETURN(device.peaks, KeptPeaks(device));
       }
+      QUERN_ASSIGN_OR_RETURN(
+          device.canary,
+          Canary::Make(device.device.get(), device.backend->codegen()));
       devices_.push_back(std::move(device));
     }
     return absl::OkStatus();
@@ -360,6 +380,8 @@ class EngineImpl : public Engine {
     summary.assemble_ms = MillisecondsSince(assemble_start);
 
     report("load weights", 0, 1);
+    std::vector<int64_t> least;
+    for (const VarPlan& var : compiled.vars) least.push_back(var.least);
     std::vector<runtime::WeightData> weights;
     for (const graph::Weight& weight : graph->weights) {
       weights.push_back(
@@ -369,12 +391,12 @@ class EngineImpl : public Engine {
         std::unique_ptr<runtime::Executor> executor,
         runtime::Executor::Create(compiled.executable, weights,
                                   {.contexts = options_.contexts_per_model,
-                                   .max_arena_bytes = options_.max_arena_bytes},
+                                   .max_arena_bytes = options_.max_arena_bytes,
+                                   .least_vars = least,
+                                   .ledger = ledger_},
                                   metrics_));
     summary.hoist_ms = static_cast<double>(executor->load_ns()) / 1e6;
     summary.weight_bytes = executor->resident_bytes();
-    std::vector<int64_t> least;
-    for (const VarPlan& var : compiled.vars) least.push_back(var.least);
     summary.arena_bytes = executor->ArenaBytes(least).value_or(0);
     summary.total_ms = MillisecondsSince(start);
     report("ready", 1, 1);
@@ -398,6 +420,13 @@ class EngineImpl : public Engine {
       reports.push_back(std::move(report));
     }
     return reports;
+  }
+
+  absl::Status Probe(const std::string& name) override {
+    for (const OpenDevice& device : devices_) {
+      if (device.name == name) return device.canary->Run();
+    }
+    return absl::NotFoundError(absl::StrCat("there is no device '", name, "'"));
   }
 
  private:
@@ -529,6 +558,7 @@ class EngineImpl : public Engine {
   telemetry::Metrics* const metrics_;
   runtime::CompileCache cache_;
   runtime::CompileService compiles_;
+  std::shared_ptr<runtime::MemoryLedger> ledger_;
   std::vector<OpenDevice> devices_;
 };
 

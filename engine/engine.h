@@ -45,6 +45,8 @@ struct EngineOptions {
   int contexts_per_model = 4;  // Requests of a model at the same time.
   int64_t max_graph_nodes = 1'000'000;
   int64_t max_arena_bytes = int64_t{8} << 30;  // Of one execution context.
+  // Of all models on one device; 0: 80 % of the machine's memory.
+  int64_t max_device_bytes = 0;
   // Measures the peaks of the devices when the engine is made (a tenth of a
   // second, once for each cache directory), for rooflines.
   bool calibrate = false;
@@ -75,6 +77,10 @@ struct Binding {
 
 struct RunOptions {
   absl::Time deadline = absl::InfiniteFuture();  // Checked between kernels.
+  std::function<bool()> cancelled = nullptr;     // Likewise; may be null.
+  // If not null: gets the nanoseconds of this run in each kernel, in the order
+  // of Kernels().
+  std::vector<int64_t>* kernel_ns = nullptr;
 };
 
 // Where the time of one run went, in nanoseconds.
@@ -131,7 +137,8 @@ class Model {
 
   // Runs one request to its end. `outputs[i]` has room for
   // binding.output_bytes[i]. Waits for an execution context; kDeadlineExceeded
-  // when the deadline passes in the queue or between kernels. No compiler runs
+  // when the deadline passes in the queue or between kernels, kCancelled
+  // likewise. No compiler runs
   // and, once a context has met its largest sizes, no memory is allocated.
   [[nodiscard]] virtual absl::StatusOr<RunTimes> Run(
       const Binding& binding, absl::Span<const TensorView> inputs,
@@ -171,12 +178,18 @@ class Engine {
   virtual ~Engine() = default;
 
   // Compiles `graph`, loads its weights and kernels, runs what needs to run
-  // once. Slow; never called for a request.
+  // once. Slow; never called for a request. kResourceExhausted, before anything
+  // is allocated, if a device has not the memory for it.
   [[nodiscard]] virtual absl::StatusOr<std::shared_ptr<const Model>> Load(
       std::shared_ptr<const graph::Graph> graph,
       const base::CompileOptions& options, const Progress& progress) = 0;
 
   [[nodiscard]] virtual std::vector<DeviceReport> Devices() const = 0;
+
+  // Runs a small kernel on a device and checks its result; errors of the
+  // device, kInternal if the result is wrong, kNotFound if there is no such
+  // device.
+  [[nodiscard]] virtual absl::Status Probe(const std::string& device) = 0;
 };
 
 }  // namespace quern

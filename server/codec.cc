@@ -14,6 +14,7 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
+#include "server/quoted.h"
 
 namespace quern::server {
 namespace {
@@ -39,12 +40,6 @@ constexpr TypeRow kTypes[] = {
     {ir::DType::kF32, "FP32", v1::DATA_TYPE_F32},
     {ir::DType::kF64, "FP64", v1::DATA_TYPE_F64},
 };
-
-// A client's text in a message: short and printable.
-std::string Quoted(const std::string& text) {
-  return absl::StrCat("'", absl::CHexEscape(text.substr(0, 80)),
-                      text.size() > 80 ? "..." : "", "'");
-}
 
 // The Unicode Standard, table 3-7: no overlong forms, no surrogates.
 bool IsUtf8(absl::string_view text) {

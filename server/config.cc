@@ -38,8 +38,32 @@ void AddFlags(CLI::App& app, Config& c) {
   app.add_option("--metrics-address", c.metrics_address,
                  "HOST:PORT for Prometheus, or none")
       ->capture_default_str();
+  app.add_option("--http-address", c.http_address,
+                 "accepted and not served by this version");
+  app.add_option("--tls-cert", c.tls_cert,
+                 "PEM file of the server's certificate: gRPC and HTTP use TLS");
+  app.add_option("--tls-key", c.tls_key, "PEM file of its key");
+  app.add_option("--tls-client-ca", c.tls_client_ca,
+                 "PEM file of the authority that clients' certificates need");
+  app.add_option("--token-file", c.token_file,
+                 "file with lines \"ROLE TOKEN\", where ROLE is inference, "
+                 "graph or admin: who may do what");
+  app.add_flag("--allow-insecure", c.allow_insecure,
+               "listen beyond loopback without TLS or tokens");
   app.add_option("--model-repository", c.model_repository,
                  "folder with NAME/VERSION/model.onnx");
+  app.add_option("--model-control-mode", c.model_control_mode,
+                 "none: all models are loaded at the start; explicit: only "
+                 "those of --load-model; poll: as files come, change and go")
+      ->check(CLI::IsMember({"none", "explicit", "poll"}))
+      ->capture_default_str();
+  app.add_option("--load-model", c.load_models,
+                 "model to load at the start, if loads are explicit")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--repository-poll-seconds", c.repository_poll_s,
+                 "time between two looks at the repository")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
   app.add_option("--devices", c.devices,
                  "devices to open, the first is the default: auto, or names as "
                  "cpu,ref")
@@ -74,6 +98,19 @@ void AddFlags(CLI::App& app, Config& c) {
   app.add_option("--max-queued-loads", c.max_queued_loads,
                  "loads and the like that wait at most")
       ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--max-pending-per-model", c.max_pending_per_model,
+                 "requests of a model accepted and not yet answered at most")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--max-bytes-in-flight", c.max_bytes_in_flight,
+                 "size of all requests accepted and not yet answered at most")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--max-device-memory", c.max_device_bytes,
+                 "bytes that models may take on a device; 0: 80 % of the "
+                 "machine's memory")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--max-message-bytes", c.max_message_bytes,
                  "size of a message at most, received or sent")
@@ -116,6 +153,16 @@ void AddFlags(CLI::App& app, Config& c) {
                  "does")
       ->check(CLI::IsMember({"allow", "forbid"}))
       ->capture_default_str();
+  app.add_option("--canary-timeout", c.canary_timeout_s,
+                 "seconds without a right canary kernel of a device after "
+                 "which the server is not ready")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+  app.add_option("--shutdown-delay", c.shutdown_delay_s,
+                 "seconds after SIGTERM in which the server says that it is "
+                 "not ready and still takes requests")
+      ->check(CLI::Range(0, 86'400))
+      ->capture_default_str();
   app.add_option("--shutdown-timeout", c.shutdown_timeout_s,
                  "seconds that requests have to end after SIGTERM")
       ->check(CLI::Range(0, 86'400))
@@ -125,6 +172,62 @@ void AddFlags(CLI::App& app, Config& c) {
   app.add_option("--log-level", c.log_level, "how much is logged")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->capture_default_str();
+  app.add_option("--log-format", c.log_format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app.add_option("--triton-metrics", c.triton_metrics,
+                 "whether the metrics have Triton's nv_* names too")
+      ->capture_default_str();
+}
+
+// True if what listens at `address` can be reached from this machine only.
+bool IsLocal(const std::string& address) {
+  if (absl::StartsWith(address, "unix:")) return true;
+  const std::string host = address.substr(0, address.rfind(':'));
+  return absl::StartsWith(host, "127.") || host == "localhost" ||
+         host == "[::1]";
+}
+
+// What is wrong with the settings taken together.
+absl::Status CheckTogether(const Config& c) {
+  const auto addresses = {
+      std::make_pair("--grpc-address", c.grpc_address),
+      std::make_pair("--metrics-address", c.metrics_address)};
+  for (const auto& [flag, address] : addresses) {
+    const bool grpc = absl::string_view(flag) == "--grpc-address";
+    if (!grpc && address == "none") continue;
+    if (const absl::Status bad = CheckAddress(address, grpc); !bad.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(flag, ": ", bad.message()));
+    }
+    const bool open =
+        c.tls_client_ca.empty() && c.token_file.empty() && c.tls_cert.empty();
+    if (open && !c.allow_insecure && !IsLocal(address) &&
+        absl::string_view(flag) != "--metrics-address") {
+      return absl::InvalidArgumentError(absl::StrCat(
+          flag, " ", address,
+          " is open to others, who could run graphs of theirs here: give "
+          "--token-file or --tls-cert, or --allow-insecure if something else "
+          "keeps them out"));
+    }
+  }
+  if (c.tls_cert.empty() != c.tls_key.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls-cert and --tls-key need each other");
+  }
+  if (!c.tls_client_ca.empty() && c.tls_cert.empty()) {
+    return absl::InvalidArgumentError("--tls-client-ca needs --tls-cert");
+  }
+  if (c.model_control_mode != "none" && c.model_repository.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--model-control-mode ", c.model_control_mode,
+                     " needs --model-repository"));
+  }
+  if (!c.load_models.empty() && c.model_control_mode != "explicit") {
+    return absl::InvalidArgumentError(
+        "--load-model needs --model-control-mode explicit");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -158,8 +261,6 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
   app.set_config("--config", "", "file with lines \"flag=value\"");
   app.allow_config_extras(CLI::config_extras_mode::error);
   AddFlags(app, c);
-  app.add_option("--http-address", c.http_address,
-                 "accepted and not served by this version");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -173,16 +274,7 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
     parsed.exit_code = 1;
     return parsed;
   }
-  absl::Status status;
-  if (auto bad = CheckAddress(c.grpc_address, true); !bad.ok()) {
-    status = absl::InvalidArgumentError(
-        absl::StrCat("--grpc-address: ", bad.message()));
-  } else if (c.metrics_address != "none") {
-    if (auto bad = CheckAddress(c.metrics_address, false); !bad.ok()) {
-      status = absl::InvalidArgumentError(
-          absl::StrCat("--metrics-address: ", bad.message()));
-    }
-  }
+  const absl::Status status = CheckTogether(c);
   if (!status.ok()) {
     parsed.message = absl::StrCat("quernd: ", status.message(), "\n");
     parsed.exit_code = 1;

@@ -17,9 +17,21 @@ struct Config {
   // Where to listen: HOST:PORT or unix:PATH; port 0 picks a free one.
   std::string grpc_address = "127.0.0.1:8001";
   std::string metrics_address = "127.0.0.1:8002";  // "none": not served.
-  std::string http_address;      // Asked for; this version does not serve HTTP.
+  std::string http_address;  // Asked for; this version does not serve HTTP.
+
+  // Who may call.
+  std::string tls_cert;  // PEM files; empty: no TLS.
+  std::string tls_key;
+  std::string tls_client_ca;  // Clients need a certificate by it; empty: none.
+  std::string token_file;     // Empty: everybody may do everything.
+  bool allow_insecure = false;  // Beyond loopback without TLS or tokens.
+
+  // Models.
   std::string model_repository;  // Empty: none.
-  std::string cache_dir;         // Empty: no disk cache.
+  std::string model_control_mode = "none";
+  std::vector<std::string> load_models;  // At the start, if explicit.
+  int repository_poll_s = 15;
+  std::string cache_dir;  // Empty: no disk cache.
   std::vector<std::string> devices = {"auto"};
 
   // How much at a time.
@@ -29,6 +41,8 @@ struct Config {
   int max_queued_requests = 1024;
   int load_threads = 2;  // Loads, benchmarks and the like at once.
   int max_queued_loads = 64;
+  int max_pending_per_model = 1024;  // Requests accepted, not yet answered.
+  int64_t max_bytes_in_flight = int64_t{4} << 30;  // Of all of them.
 
   // How much at most.
   int64_t max_message_bytes = int64_t{512} << 20;
@@ -38,6 +52,7 @@ struct Config {
   int64_t max_arena_bytes = int64_t{8} << 30;
   int64_t cache_bytes = int64_t{2} << 30;
   int max_loaded_models = 256;
+  int64_t max_device_bytes = 0;  // Of models on one device; 0: by the machine.
 
   // Compilers.
   int compile_workers = 0;  // 0: in this process.
@@ -45,9 +60,13 @@ struct Config {
   int64_t compile_memory_bytes = int64_t{4} << 30;
   std::string jit_in_request = "forbid";
 
+  int canary_timeout_s = 10;  // Not ready without a good canary for so long.
+  int shutdown_delay_s = 0;   // Serves on after SIGTERM, and says not ready.
   int shutdown_timeout_s = 30;
   bool stop_on_stdin_eof = false;
   std::string log_level = "info";
+  std::string log_format = "text";
+  bool triton_metrics = true;  // The nv_* names too.
 };
 
 // What a command line says; `message` is set if the process should print it

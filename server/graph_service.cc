@@ -13,19 +13,13 @@
 #include "server/codec.h"
 #include "server/import/graph/vocabulary.h"
 #include "server/inference.h"
+#include "server/model_settings.h"
 #include "server/submission.h"
 
 namespace quern::server {
 namespace {
 
 constexpr int kMaxRuns = 1'000'000;
-
-grpc::ServerUnaryReactor* Done(grpc::CallbackServerContext* context,
-                               const absl::Status& status) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
 
 // A stream that ended before it began.
 template <typename Response>
@@ -101,6 +95,16 @@ absl::StatusOr<Stage> StageOf(v1::ExplainStage stage) {
 GraphService::GraphService(const GraphServiceParts& parts)
     : parts_(parts), default_device_(FirstDevice(*parts.engine)) {}
 
+absl::Status GraphService::Allow(const Context& context) const {
+  return Authorize(context, *parts_.authorizer, Access::kGraph);
+}
+
+grpc::ServerUnaryReactor* GraphService::Answer(
+    Context* context, absl::FunctionRef<absl::Status()> answer) {
+  return Unary(context, *parts_.authorizer, Access::kGraph,
+               [&](const Call&, Done done) { done(answer()); });
+}
+
 absl::StatusOr<Found> GraphService::FindSubject(const v1::Subject& subject) {
   return server::FindSubject(subject, default_device_, *parts_.models,
                              *parts_.graphs);
@@ -114,7 +118,10 @@ absl::StatusOr<GraphStore::Load> GraphService::Load(const v1::Subject& subject,
 }
 
 grpc::ServerReadReactor<v1::SubmitRequest>* GraphService::Submit(
-    Context*, v1::SubmitResponse* response) {
+    Context* context, v1::SubmitResponse* response) {
+  if (const absl::Status status = Allow(*context); !status.ok()) {
+    return RefuseSubmission(status);
+  }
   return StartSubmission({.graphs = parts_.graphs,
                           .loads = parts_.loads,
                           .max_graph_bytes = parts_.max_graph_bytes,
@@ -125,38 +132,44 @@ grpc::ServerReadReactor<v1::SubmitRequest>* GraphService::Submit(
 grpc::ServerUnaryReactor* GraphService::Describe(
     Context* context, const v1::DescribeRequest* request,
     v1::DescribeResponse* response) {
-  const absl::StatusOr<Found> found = FindSubject(request->subject());
-  if (!found.ok()) return Done(context, found.status());
-  const graph::Graph& graph = *found->graph;
-  const GraphSize size = SizeOf(graph);
-  response->set_nodes(size.nodes);
-  response->set_weights(size.weights);
-  response->set_weight_bytes(size.weight_bytes);
-  if (found->model == nullptr) {
-    for (const TensorSpec& spec : SpecsOf(graph, graph.inputs)) {
+  return Answer(context, [&]() -> absl::Status {
+    const absl::StatusOr<Found> found = FindSubject(request->subject());
+    if (!found.ok()) return found.status();
+    const graph::Graph& graph = *found->graph;
+    const GraphSize size = SizeOf(graph);
+    response->set_nodes(size.nodes);
+    response->set_weights(size.weights);
+    response->set_weight_bytes(size.weight_bytes);
+    if (found->model == nullptr) {
+      for (const TensorSpec& spec : SpecsOf(graph, graph.inputs)) {
+        *response->add_inputs() = ToProto(spec);
+      }
+      for (const TensorSpec& spec : SpecsOf(graph, graph.outputs)) {
+        *response->add_outputs() = ToProto(spec);
+      }
+      return absl::OkStatus();
+    }
+    const Model& model = found->model->model();
+    for (const TensorSpec& spec : model.inputs()) {
       *response->add_inputs() = ToProto(spec);
     }
-    for (const TensorSpec& spec : SpecsOf(graph, graph.outputs)) {
+    for (const TensorSpec& spec : model.outputs()) {
       *response->add_outputs() = ToProto(spec);
     }
-    return Done(context, absl::OkStatus());
-  }
-  const Model& model = found->model->model();
-  for (const TensorSpec& spec : model.inputs()) {
-    *response->add_inputs() = ToProto(spec);
-  }
-  for (const TensorSpec& spec : model.outputs()) {
-    *response->add_outputs() = ToProto(spec);
-  }
-  response->set_loaded(true);
-  response->set_device(model.device());
-  *response->mutable_load() = ToProto(model.compile_report());
-  for (const Note& note : model.notes()) *response->add_notes() = ToProto(note);
-  return Done(context, absl::OkStatus());
+    response->set_loaded(true);
+    response->set_device(model.device());
+    *response->mutable_load() = ToProto(model.compile_report());
+    for (const Note& note : model.notes())
+      *response->add_notes() = ToProto(note);
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerWriteReactor<v1::PublishResponse>* GraphService::Publish(
-    Context*, const v1::PublishRequest* request) {
+    Context* context, const v1::PublishRequest* request) {
+  if (const absl::Status status = Allow(*context); !status.ok()) {
+    return Refused<v1::PublishResponse>(status);
+  }
   const auto stream = ResponseStream<v1::PublishResponse>::Make();
   return RunOn<v1::PublishResponse>(
       *parts_.loads, stream, [this, stream, request = *request] {
@@ -188,9 +201,14 @@ absl::StatusOr<v1::PublishResult> GraphService::PublishGraph(
     parts_.models->EndLoad(name, version, model.status());
     return model.status();
   }
-  auto loaded = std::make_shared<const LoadedModel>(ModelLabel(name, version),
-                                                    found.graph, found.options,
-                                                    *model, parts_.metrics);
+  auto config = CompleteConfig({}, name, **model);
+  if (!config.ok()) {
+    parts_.models->EndLoad(name, version, config.status());
+    return config.status();
+  }
+  auto loaded = std::make_shared<const LoadedModel>(
+      name, version, found.graph, found.options, *model, *std::move(config),
+      parts_.metrics);
   parts_.models->EndLoad(name, version, loaded);
   v1::PublishResult result;
   result.mutable_model()->set_name(name);
@@ -205,28 +223,33 @@ absl::StatusOr<v1::PublishResult> GraphService::PublishGraph(
 grpc::ServerUnaryReactor* GraphService::Unpublish(
     Context* context, const v1::UnpublishRequest* request,
     v1::UnpublishResponse*) {
-  const auto version = ParseVersion(request->model().version());
-  if (!version.ok()) return Done(context, version.status());
-  return Done(context,
-              parts_.models->Remove(request->model().name(), *version));
+  return Answer(context, [&]() -> absl::Status {
+    const auto version = ParseVersion(request->model().version());
+    if (!version.ok()) return version.status();
+    return parts_.models->Remove(request->model().name(), *version);
+  });
 }
 
 grpc::ServerWriteReactor<v1::ExecuteResponse>* GraphService::Execute(
     Context* context, const v1::ExecuteRequest* request) {
+  if (const absl::Status status = Allow(*context); !status.ok()) {
+    return Refused<v1::ExecuteResponse>(status);
+  }
   const absl::StatusOr<Found> found = FindSubject(request->subject());
   if (!found.ok()) return Refused<v1::ExecuteResponse>(found.status());
   const auto stream = ResponseStream<v1::ExecuteResponse>::Make();
   // What has to be loaded first does not stand in the way of other requests.
   WorkQueue& queue = found->model == nullptr ? *parts_.loads : *parts_.requests;
-  const absl::Time deadline = DeadlineOf(*context);
+  Call call = CallOf(*context);
+  call.cancelled = [stream] { return stream->cancelled(); };
   // gRPC keeps the request until the stream is done.
   return RunOn<v1::ExecuteResponse>(
-      queue, stream, [this, stream, request, deadline] {
+      queue, stream, [this, stream, request, call] {
         if (stream->cancelled()) {
           stream->End(absl::CancelledError("the client has gone"));
           return;
         }
-        auto result = Run(*request, deadline, ProgressTo(stream));
+        auto result = Run(*request, call, ProgressTo(stream));
         if (result.ok()) {
           v1::ExecuteResponse message;
           *message.mutable_result() = *std::move(result);
@@ -237,14 +260,21 @@ grpc::ServerWriteReactor<v1::ExecuteResponse>* GraphService::Execute(
 }
 
 absl::StatusOr<v1::ExecuteResult> GraphService::Run(
-    const v1::ExecuteRequest& request, absl::Time deadline,
+    const v1::ExecuteRequest& request, const Call& call,
     const Progress& progress) {
   QUERN_ASSIGN_OR_RETURN(const GraphStore::Load load,
                          Load(request.subject(), progress));
-  const int64_t begin_ns = telemetry::Clock::NowNs();
+  QUERN_ASSIGN_OR_RETURN(
+      const auto ticket,
+      parts_.admission->Enter(load.model,
+                              static_cast<int64_t>(request.ByteSizeLong())));
+  const int64_t start_ns = telemetry::Clock::NowNs();
   const Model& model = load.model->model();
   v1::ExecuteResult result;
-  RunTimes times;
+  RequestTimes times;
+  // A load is no part of what requests take.
+  times[Phase::kQueue] = load.loaded_now ? 0 : start_ns - call.arrival_ns;
+  RunTimes ran;
   const absl::Status status = [&]() -> absl::Status {
     QUERN_ASSIGN_OR_RETURN(const Inputs inputs,
                            DecodeInputs(request.inputs(), model.inputs()));
@@ -266,15 +296,23 @@ absl::StatusOr<v1::ExecuteResult> GraphService::Run(
       }
       targets.push_back(output->mutable_tensor()->mutable_data());
     }
+    const int64_t ready_ns = telemetry::Clock::NowNs();
+    times[Phase::kInput] = ready_ns - start_ns;
     QUERN_ASSIGN_OR_RETURN(
-        times, RunInto(model, run, inputs.views, targets, deadline));
+        ran, RunInto(model, run, inputs.views, targets,
+                     {.deadline = call.deadline, .cancelled = call.cancelled}));
+    times[Phase::kQueue] += ran.queue_ns;
+    times[Phase::kExecute] = ran.execute_ns;
+    times[Phase::kOutput] =
+        telemetry::Clock::NowNs() - ready_ns - ran.queue_ns - ran.execute_ns;
+    load.model->CountExecution(1, times);
     return absl::OkStatus();
   }();
-  load.model->CountRequest(status.code(), telemetry::Clock::NowNs() - begin_ns,
-                           times.queue_ns);
+  for (int64_t ns : times.phase) times.total_ns += ns;
+  load.model->CountRequest(status.code(), times);
   QUERN_RETURN_IF_ERROR(status);
-  Set(result.mutable_queue_time(), times.queue_ns);
-  Set(result.mutable_execute_time(), times.execute_ns);
+  Set(result.mutable_queue_time(), times[Phase::kQueue]);
+  Set(result.mutable_execute_time(), ran.execute_ns);
   result.set_loaded_now(load.loaded_now);
   if (load.loaded_now) {
     *result.mutable_load() = ToProto(model.compile_report());
@@ -283,7 +321,10 @@ absl::StatusOr<v1::ExecuteResult> GraphService::Run(
 }
 
 grpc::ServerWriteReactor<v1::ExplainResponse>* GraphService::Explain(
-    Context*, const v1::ExplainRequest* request) {
+    Context* context, const v1::ExplainRequest* request) {
+  if (const absl::Status status = Allow(*context); !status.ok()) {
+    return Refused<v1::ExplainResponse>(status);
+  }
   const auto stream = ResponseStream<v1::ExplainResponse>::Make();
   return RunOn<v1::ExplainResponse>(
       *parts_.loads, stream, [this, stream, request = *request] {
@@ -313,6 +354,9 @@ absl::StatusOr<std::string> GraphService::ExplainStage(
 
 grpc::ServerWriteReactor<v1::BenchmarkResponse>* GraphService::Benchmark(
     Context* context, const v1::BenchmarkRequest* request) {
+  if (const absl::Status status = Allow(*context); !status.ok()) {
+    return Refused<v1::BenchmarkResponse>(status);
+  }
   const auto stream = ResponseStream<v1::BenchmarkResponse>::Make();
   const absl::Time deadline = DeadlineOf(*context);
   return RunOn<v1::BenchmarkResponse>(
@@ -401,60 +445,66 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
 grpc::ServerUnaryReactor* GraphService::ListKernels(
     Context* context, const v1::ListKernelsRequest* request,
     v1::ListKernelsResponse* response) {
-  std::vector<std::shared_ptr<const LoadedModel>> models;
-  if (request->has_subject()) {
-    const absl::StatusOr<Found> found = FindSubject(request->subject());
-    if (!found.ok()) return Done(context, found.status());
-    if (found->model == nullptr) {
-      return Done(context, absl::FailedPreconditionError(
-                               "the graph is not loaded, execute it first"));
+  return Answer(context, [&]() -> absl::Status {
+    std::vector<std::shared_ptr<const LoadedModel>> models;
+    if (request->has_subject()) {
+      const absl::StatusOr<Found> found = FindSubject(request->subject());
+      if (!found.ok()) return found.status();
+      if (found->model == nullptr) {
+        return absl::FailedPreconditionError(
+            "the graph is not loaded, execute it first");
+      }
+      models.push_back(found->model);
+    } else {
+      for (const ModelVersion& version : parts_.models->List()) {
+        if (version.loaded != nullptr) models.push_back(version.loaded);
+      }
+      for (auto& model : parts_.graphs->Loaded()) {
+        models.push_back(std::move(model));
+      }
     }
-    models.push_back(found->model);
-  } else {
-    for (const ModelVersion& version : parts_.models->List()) {
-      if (version.loaded != nullptr) models.push_back(version.loaded);
+    for (const auto& model : models) {
+      v1::LoadedKernels* loaded = response->add_loaded();
+      loaded->set_label(model->label());
+      for (v1::KernelStatistics& kernel : ToProto(model->model().Kernels())) {
+        *loaded->add_kernels() = std::move(kernel);
+      }
     }
-    for (auto& model : parts_.graphs->Loaded()) {
-      models.push_back(std::move(model));
-    }
-  }
-  for (const auto& model : models) {
-    v1::LoadedKernels* loaded = response->add_loaded();
-    loaded->set_label(model->label());
-    for (v1::KernelStatistics& kernel : ToProto(model->model().Kernels())) {
-      *loaded->add_kernels() = std::move(kernel);
-    }
-  }
-  return Done(context, absl::OkStatus());
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* GraphService::ListDevices(
     Context* context, const v1::ListDevicesRequest*,
     v1::ListDevicesResponse* response) {
-  for (const DeviceReport& device : parts_.engine->Devices()) {
-    *response->add_devices() = ToProto(device);
-  }
-  return Done(context, absl::OkStatus());
+  return Answer(context, [&]() -> absl::Status {
+    for (const DeviceReport& device : parts_.engine->Devices()) {
+      *response->add_devices() = ToProto(device);
+    }
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* GraphService::DescribeVocabulary(
     Context* context, const v1::DescribeVocabularyRequest*,
     v1::DescribeVocabularyResponse* response) {
-  for (const graph_import::Entry& entry : graph_import::Vocabulary()) {
-    v1::VocabularyEntry* proto = response->add_entries();
-    proto->set_op(entry.op);
-    proto->set_meaning(entry.meaning);
-    proto->set_least_operands(entry.least_operands);
-    proto->set_greatest_operands(entry.greatest_operands);
-    proto->set_results(entry.one_result ? 1 : -1);
-    for (const graph_import::Parameter& parameter : entry.parameters) {
-      v1::VocabularyEntry::Parameter* p = proto->add_parameters();
-      p->set_name(parameter.name);
-      p->set_type(graph_import::Name(parameter.type));
-      p->set_optional(parameter.optional);
+  return Answer(context, [&]() -> absl::Status {
+    for (const graph_import::Entry& entry : graph_import::Vocabulary()) {
+      v1::VocabularyEntry* proto = response->add_entries();
+      proto->set_op(entry.op);
+      proto->set_meaning(entry.meaning);
+      proto->set_least_operands(entry.least_operands);
+      proto->set_greatest_operands(entry.greatest_operands);
+      proto->set_results(entry.one_result ? 1 : -1);
+      for (const graph_import::Parameter& parameter : entry.parameters) {
+        v1::VocabularyEntry::Parameter* p = proto->add_parameters();
+        p->set_name(parameter.name);
+        p->set_type(graph_import::Name(parameter.type));
+        p->set_optional(parameter.optional);
+      }
     }
-  }
-  return Done(context, absl::OkStatus());
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace quern::server

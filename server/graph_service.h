@@ -11,12 +11,15 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "engine/engine.h"
 #include "engine/telemetry/metrics.h"
 #include "proto/quern/v1/graph_service.grpc.pb.h"
+#include "server/admission.h"
+#include "server/authorizer.h"
 #include "server/graph_store.h"
 #include "server/model_store.h"
 #include "server/rpc.h"
@@ -28,6 +31,8 @@ namespace quern::server {
 // What the service works with; all outlive it.
 struct GraphServiceParts {
   Engine* engine = nullptr;
+  const Authorizer* authorizer = nullptr;
+  Admission* admission = nullptr;
   ModelStore* models = nullptr;
   GraphStore* graphs = nullptr;
   WorkQueue* requests = nullptr;
@@ -74,7 +79,7 @@ class GraphService final : public v1::GraphService::CallbackService {
   absl::StatusOr<v1::PublishResult> PublishGraph(
       const v1::PublishRequest& request, const Progress& progress);
   absl::StatusOr<v1::ExecuteResult> Run(const v1::ExecuteRequest& request,
-                                        absl::Time deadline,
+                                        const Call& call,
                                         const Progress& progress);
   absl::StatusOr<std::string> ExplainStage(const v1::ExplainRequest& request,
                                            const Progress& progress);
@@ -82,6 +87,11 @@ class GraphService final : public v1::GraphService::CallbackService {
       const v1::BenchmarkRequest& request, absl::Time deadline,
       const ResponseStream<v1::BenchmarkResponse>& stream,
       const Progress& progress);
+
+  // All of the service is for those who may send graphs.
+  absl::Status Allow(const Context& context) const;
+  // Answers a call that is allowed by what `answer` says.
+  Reactor* Answer(Context* context, absl::FunctionRef<absl::Status()> answer);
 
   // The subject's model, loaded if need be.
   absl::StatusOr<GraphStore::Load> Load(const v1::Subject& subject,

@@ -133,9 +133,9 @@ absl::StatusOr<GraphStore::Load> GraphStore::FindOrLoad(
     }
     QUERN_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model,
                            engine_->Load(content->graph, options, progress));
-    return Load{std::make_shared<const LoadedModel>(Label(digest, options),
-                                                    content->graph, options,
-                                                    std::move(model), metrics_),
+    return Load{std::make_shared<const LoadedModel>(
+                    Label(digest, options), 0, content->graph, options,
+                    std::move(model), inference::ModelConfig(), metrics_),
                 true};
   }();
   // Models are destroyed without the lock: that can take long.

@@ -33,7 +33,7 @@ absl::StatusOr<PreparedRun> Prepare(const Model& model,
 absl::StatusOr<RunTimes> RunInto(const Model& model, const PreparedRun& run,
                                  absl::Span<const TensorView> inputs,
                                  absl::Span<std::string* const> targets,
-                                 absl::Time deadline) {
+                                 const RunOptions& options) {
   const std::vector<size_t>& bytes = run.binding.output_bytes;
   std::vector<void*> outputs(bytes.size(), nullptr);
   for (size_t i = 0; i < run.selected.size(); ++i) {
@@ -49,8 +49,6 @@ absl::StatusOr<RunTimes> RunInto(const Model& model, const PreparedRun& run,
     unwanted.emplace_back(bytes[i], '\0');
     outputs[i] = unwanted.back().data();
   }
-  RunOptions options;
-  options.deadline = deadline;
   return model.Run(run.binding, inputs, outputs, options);
 }
 

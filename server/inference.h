@@ -31,6 +31,6 @@ struct PreparedRun {
 [[nodiscard]] absl::StatusOr<RunTimes> RunInto(
     const Model& model, const PreparedRun& run,
     absl::Span<const TensorView> inputs, absl::Span<std::string* const> targets,
-    absl::Time deadline);
+    const RunOptions& options);
 
 }  // namespace quern::server

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 namespace quern::server {
 
@@ -13,15 +15,33 @@ std::string CodeName(absl::StatusCode code) {
   return absl::StatusCodeToString(code);
 }
 
-LoadedModel::LoadedModel(std::string label,
+const char* NameOf(Phase phase) {
+  switch (phase) {
+    case Phase::kQueue:
+      return "queue";
+    case Phase::kInput:
+      return "input";
+    case Phase::kExecute:
+      return "execute";
+    case Phase::kOutput:
+      return "output";
+  }
+  return "";
+}
+
+LoadedModel::LoadedModel(std::string name, int64_t version,
                          std::shared_ptr<const graph::Graph> graph,
                          base::CompileOptions options,
                          std::shared_ptr<const Model> model,
+                         inference::ModelConfig config,
                          telemetry::Metrics* metrics)
-    : label_(std::move(label)),
+    : name_(std::move(name)),
+      version_(version),
+      label_(version == 0 ? name_ : absl::StrCat(name_, "/", version)),
       graph_(std::move(graph)),
       options_(std::move(options)),
       model_(std::move(model)),
+      config_(std::move(config)),
       metrics_(metrics) {}
 
 LoadedModel::~LoadedModel() { Retire(); }
@@ -31,24 +51,54 @@ void LoadedModel::Enlist() const {
   if (listed_) return;
   listed_ = true;
   request_time_ = metrics_->GetDistribution(Metric::kRequestDuration, {label_});
-  queue_time_ = metrics_->GetDistribution(Metric::kQueueDuration, {label_});
+  for (size_t i = 0; i < kPhases; ++i) {
+    phase_time_[i] = metrics_->GetDistribution(
+        Metric::kRequestPhaseDuration, {label_, NameOf(static_cast<Phase>(i))});
+  }
   for (const Note& note : model_->notes()) {
     metrics_->Add(Metric::kNotes, {label_, note.kind});
   }
 }
 
-void LoadedModel::CountRequest(absl::StatusCode code, int64_t total_ns,
-                               int64_t queue_ns) const {
-  const size_t index = static_cast<size_t>(code);
+void LoadedModel::CountRequest(absl::StatusCode code, const RequestTimes& times,
+                               int64_t rows) const {
+  const bool good = code == absl::StatusCode::kOk;
   base::MutexLock lock(&mutex_);
-  if (!listed_ || index >= kCodes) return;
-  request_time_->Record(total_ns);
-  if (code == absl::StatusCode::kOk) queue_time_->Record(queue_ns);
-  if (by_code_[index] == nullptr) {
-    by_code_[index] =
-        metrics_->GetNumber(Metric::kRequests, {label_, CodeName(code)});
+  (good ? statistics_.success : statistics_.failure).Record(times.total_ns);
+  ++statistics_.by_code[code];
+  if (good) {
+    statistics_.inferences += static_cast<uint64_t>(rows);
+    statistics_.last_inference_ms = absl::ToUnixMillis(absl::Now());
+    for (size_t i = 0; i < kPhases; ++i) {
+      statistics_.phase[i].Record(times.phase[i]);
+    }
   }
-  by_code_[index]->Add(1);
+  if (!listed_) return;
+  request_time_->Record(times.total_ns);
+  if (good) {
+    for (size_t i = 0; i < kPhases; ++i) {
+      phase_time_[i]->Record(times.phase[i]);
+    }
+  }
+  std::shared_ptr<telemetry::Number>& number = code_numbers_[code];
+  if (number == nullptr) {
+    number = metrics_->GetNumber(Metric::kRequests, {label_, CodeName(code)});
+  }
+  number->Add(1);
+}
+
+void LoadedModel::CountExecution(int64_t rows,
+                                 const RequestTimes& times) const {
+  base::MutexLock lock(&mutex_);
+  ++statistics_.executions;
+  ModelStatistics::Batch& batch = statistics_.by_batch[rows];
+  ++batch.count;
+  for (size_t i = 0; i < kPhases; ++i) batch.phase_ns[i] += times.phase[i];
+}
+
+ModelStatistics LoadedModel::Statistics() const {
+  base::MutexLock lock(&mutex_);
+  return statistics_;
 }
 
 void LoadedModel::Retire() const {

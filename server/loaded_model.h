@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A LoadedModel is an engine's model with what the server knows about it: its
-// label in the metrics and the counters of its requests.
+// label in the metrics, its settings, and the statistics of its requests.
 //
-// Shared by whoever uses it, immutable but for the counters; any thread may
+// Shared by whoever uses it, immutable but for the statistics; any thread may
 // use it. Its label is in the metrics from Enlist until Retire or until the
 // last holder lets go of it.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -20,31 +22,77 @@
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
 #include "engine/telemetry/metrics.h"
+#include "proto/inference/model_config.pb.h"
 
 namespace quern::server {
 
 // "OK", "INVALID_ARGUMENT" and so on.
 [[nodiscard]] std::string CodeName(absl::StatusCode code);
 
+// The parts of a request's time, in order.
+enum class Phase { kQueue, kInput, kExecute, kOutput };
+inline constexpr size_t kPhases = 4;
+// "queue", "input", "execute", "output".
+[[nodiscard]] const char* NameOf(Phase phase);
+
+// Where the time of one request went, in nanoseconds.
+struct RequestTimes {
+  std::array<int64_t, kPhases> phase = {};
+  int64_t total_ns = 0;  // From its arrival.
+
+  int64_t& operator[](Phase p) { return phase[static_cast<size_t>(p)]; }
+  int64_t operator[](Phase p) const { return phase[static_cast<size_t>(p)]; }
+};
+
+// What became of the requests of a model since it was loaded.
+struct ModelStatistics {
+  telemetry::Distribution success;  // Times of the requests that were answered.
+  telemetry::Distribution failure;
+  std::array<telemetry::Distribution, kPhases> phase;  // Of successes.
+  uint64_t inferences = 0;  // Rows of batches, or requests where none are.
+  uint64_t executions = 0;  // Runs of the engine.
+  int64_t last_inference_ms = 0;  // Since 1970; 0: there was none.
+  std::map<absl::StatusCode, uint64_t> by_code;
+  // Runs by their number of rows, where requests are joined.
+  struct Batch {
+    uint64_t count = 0;
+    std::array<int64_t, kPhases> phase_ns = {};
+  };
+  std::map<int64_t, Batch> by_batch;
+};
+
 class LoadedModel {
  public:
-  LoadedModel(std::string label, std::shared_ptr<const graph::Graph> graph,
+  // `config` describes the model to clients, completed.
+  LoadedModel(std::string name, int64_t version,
+              std::shared_ptr<const graph::Graph> graph,
               base::CompileOptions options, std::shared_ptr<const Model> model,
-              telemetry::Metrics* metrics);
+              inference::ModelConfig config, telemetry::Metrics* metrics);
   ~LoadedModel();
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;
 
+  // "NAME/VERSION", or NAME for a graph, which has the version 0.
   [[nodiscard]] const std::string& label() const { return label_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] int64_t version() const { return version_; }
   [[nodiscard]] const Model& model() const { return *model_; }
   [[nodiscard]] const std::shared_ptr<const graph::Graph>& graph() const {
     return graph_;
   }
   [[nodiscard]] const base::CompileOptions& options() const { return options_; }
+  [[nodiscard]] const inference::ModelConfig& config() const { return config_; }
 
-  // Counts one request that came `total_ns` ago and ended with `code`.
-  void CountRequest(absl::StatusCode code, int64_t total_ns,
-                    int64_t queue_ns) const;
+  // Counts one request that ended with `code` and was `rows` inferences.
+  void CountRequest(absl::StatusCode code, const RequestTimes& times,
+                    int64_t rows = 1) const;
+  // Counts one run of the engine for `rows` rows of any number of requests.
+  void CountExecution(int64_t rows, const RequestTimes& times) const;
+  [[nodiscard]] ModelStatistics Statistics() const;
+
+  // Changes the number of requests that are under way; the new number.
+  int64_t AddPending(int64_t by) const { return pending_ += by; }
+  [[nodiscard]] int64_t pending() const { return pending_; }
 
   // Puts the label into the metrics. A model that had it is to be retired
   // before.
@@ -54,21 +102,24 @@ class LoadedModel {
   void Retire() const;
 
  private:
-  static constexpr size_t kCodes = 17;
-
+  const std::string name_;
+  const int64_t version_;
   const std::string label_;
   const std::shared_ptr<const graph::Graph> graph_;
   const base::CompileOptions options_;
   const std::shared_ptr<const Model> model_;
+  const inference::ModelConfig config_;
   telemetry::Metrics* const metrics_;
+  mutable std::atomic<int64_t> pending_ = 0;
   mutable base::Mutex mutex_;
   mutable bool listed_ ABSL_GUARDED_BY(mutex_) = false;
+  mutable ModelStatistics statistics_ ABSL_GUARDED_BY(mutex_);
   mutable std::shared_ptr<telemetry::SharedDistribution> request_time_
       ABSL_GUARDED_BY(mutex_);
-  mutable std::shared_ptr<telemetry::SharedDistribution> queue_time_
-      ABSL_GUARDED_BY(mutex_);
-  mutable std::array<std::shared_ptr<telemetry::Number>, kCodes> by_code_
-      ABSL_GUARDED_BY(mutex_);
+  mutable std::array<std::shared_ptr<telemetry::SharedDistribution>, kPhases>
+      phase_time_ ABSL_GUARDED_BY(mutex_);
+  mutable std::map<absl::StatusCode, std::shared_ptr<telemetry::Number>>
+      code_numbers_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace quern::server

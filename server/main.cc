@@ -17,7 +17,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include "backends/register_all.h"
@@ -26,18 +25,12 @@
 #include "engine/engine.h"
 #include "engine/telemetry/metrics.h"
 #include "server/config.h"
+#include "server/log.h"
 #include "server/server.h"
 #include "server/version.h"
 
 namespace quern::server {
 namespace {
-
-void StartLog(const std::string& level) {
-  auto logger = spdlog::stderr_logger_mt("quernd");
-  logger->set_level(spdlog::level::from_str(level));
-  logger->flush_on(spdlog::level::warn);
-  spdlog::set_default_logger(std::move(logger));
-}
 
 // The devices to open: those named, or for "auto" all that can be opened, the
 // null device excepted, which computes nothing.
@@ -127,14 +120,15 @@ absl::Status Serve(const Config& config, const sigset_t& signals) {
   options.contexts_per_model = config.contexts;
   options.max_graph_nodes = config.max_graph_nodes;
   options.max_arena_bytes = config.max_arena_bytes;
+  options.max_device_bytes = config.max_device_bytes;
   options.calibrate = true;
   QUERN_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                          Engine::Create(options, std::move(backends),
                                         std::move(assembler), &metrics));
   QUERN_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                          Server::Start(config, engine.get(), &metrics));
-  QUERN_RETURN_IF_ERROR(server->LoadRepository());
-  server->SetReady(true);
+  server->LoadModels();
+  server->Serve();
   std::printf("%s\n", server->ReadyLine().c_str());
   std::fflush(stdout);
   if (config.stop_on_stdin_eof) StopOnStdinEof();
@@ -157,7 +151,7 @@ int Main(int argc, char** argv) {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  StartLog(parsed.config.log_level);
+  StartLog(parsed.config.log_format, parsed.config.log_level);
   const absl::Status status = Serve(parsed.config, signals);
   if (status.ok()) {
     spdlog::info("ended");

@@ -3,7 +3,6 @@
 
 #include <limits>
 #include <map>
-#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -12,6 +11,8 @@
 #include <prometheus/exposer.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
+
+#include "server/derived_metrics.h"
 
 namespace quern::server {
 namespace {
@@ -22,6 +23,15 @@ using telemetry::MetricType;
 
 constexpr double kSecondsPerNs = 1e-9;
 
+// Of derived metrics: counts and times in all, as their names tell. Means and
+// the like go up and down.
+bool OnlyGrows(const std::string& name) {
+  return name.ends_with("_total") || name.ends_with("_us") ||
+         name == "nv_inference_count" || name == "nv_inference_exec_count" ||
+         name == "nv_inference_request_success" ||
+         name == "nv_inference_request_failure";
+}
+
 prometheus::MetricType TypeOf(MetricType type, const std::string& name) {
   switch (type) {
     case MetricType::kCounter:
@@ -29,9 +39,8 @@ prometheus::MetricType TypeOf(MetricType type, const std::string& name) {
     case MetricType::kHistogram:
       return prometheus::MetricType::Histogram;
     case MetricType::kDerived:
-      // Counts of launches only grow; means and the like go up and down.
-      return name.ends_with("_total") ? prometheus::MetricType::Counter
-                                      : prometheus::MetricType::Gauge;
+      return OnlyGrows(name) ? prometheus::MetricType::Counter
+                             : prometheus::MetricType::Gauge;
     case MetricType::kGauge:
       break;
   }
@@ -59,82 +68,33 @@ void SetHistogram(prometheus::ClientMetric& metric,
       {distribution.count(), std::numeric_limits<double>::infinity()});
 }
 
-// The value of a metric that is computed from the times of a kernel; nothing
-// if `metric` is none of those.
-std::optional<double> Derive(Metric metric, const Distribution& time) {
-  switch (metric) {
-    case Metric::kKernelDurationCv:
-      return time.cv();
-    case Metric::kKernelDurationMean:
-      return time.mean_ns() * kSecondsPerNs;
-    case Metric::kKernelDurationVariance:
-      return time.variance_ns2() * kSecondsPerNs * kSecondsPerNs;
-    case Metric::kKernelLaunches:
-      return static_cast<double>(time.count());
-    default:
-      return std::nullopt;
+void AddSample(const telemetry::Metrics::Sample& sample,
+               std::map<Metric, prometheus::MetricFamily>& families) {
+  const telemetry::MetricInfo& info = telemetry::Info(sample.metric);
+  prometheus::MetricFamily& family = families[info.metric];
+  family.name = info.name;
+  family.help = info.help;
+  family.type = TypeOf(info.type, info.name);
+  prometheus::ClientMetric metric = LabelledMetric(info, sample.labels);
+  if (sample.distribution.has_value()) {
+    SetHistogram(metric, *sample.distribution);
+  } else {
+    metric.counter.value = sample.value;
+    metric.gauge.value = sample.value;
   }
-}
-
-// The times of the kernels by labels {model, device, kernel}.
-using KernelTimes = std::map<std::vector<std::string>, Distribution>;
-
-KernelTimes TimesOf(const ListLoaded& list_loaded) {
-  KernelTimes times;
-  for (const std::shared_ptr<const LoadedModel>& loaded : list_loaded()) {
-    for (const KernelReport& kernel : loaded->model().Kernels()) {
-      times[{loaded->label(), kernel.device, kernel.name}].Merge(kernel.time);
-    }
-  }
-  return times;
-}
-
-void AddKernel(prometheus::MetricFamily& family,
-               const telemetry::MetricInfo& info,
-               const std::vector<std::string>& labels,
-               const Distribution& time) {
-  prometheus::ClientMetric metric = LabelledMetric(info, labels);
-  if (info.metric == Metric::kKernelDuration) {
-    SetHistogram(metric, time);
-    family.metric.push_back(std::move(metric));
-  } else if (const auto value = Derive(info.metric, time)) {
-    metric.gauge.value = *value;
-    metric.counter.value = *value;
-    family.metric.push_back(std::move(metric));
-  }
+  family.metric.push_back(std::move(metric));
 }
 
 std::vector<prometheus::MetricFamily> Families(
-    const telemetry::Metrics& metrics, const ListLoaded& list_loaded) {
+    const telemetry::Metrics& metrics, const ListLoaded& list_loaded,
+    MachineMeter* machine) {
   std::map<Metric, prometheus::MetricFamily> families;
-  const auto family_of =
-      [&](const telemetry::MetricInfo& info) -> prometheus::MetricFamily& {
-    prometheus::MetricFamily& family = families[info.metric];
-    family.name = info.name;
-    family.help = info.help;
-    family.type = TypeOf(info.type, info.name);
-    return family;
-  };
-  for (const telemetry::Metrics::Sample& sample : metrics.Snapshot()) {
-    const telemetry::MetricInfo& info = telemetry::Info(sample.metric);
-    prometheus::ClientMetric metric = LabelledMetric(info, sample.labels);
-    if (sample.distribution.has_value()) {
-      SetHistogram(metric, *sample.distribution);
-    } else {
-      metric.counter.value = sample.value;
-      metric.gauge.value = sample.value;
-    }
-    family_of(info).metric.push_back(std::move(metric));
+  for (const auto& sample : metrics.Snapshot()) AddSample(sample, families);
+  for (const auto& sample : DerivedSamples(list_loaded(), machine != nullptr)) {
+    AddSample(sample, families);
   }
-  const KernelTimes times = TimesOf(list_loaded);
-  for (const telemetry::MetricInfo& info : telemetry::AllMetrics()) {
-    if (info.metric != Metric::kKernelDuration &&
-        info.type != MetricType::kDerived) {
-      continue;
-    }
-    for (const auto& [labels, time] : times) {
-      AddKernel(family_of(info), info, labels, time);
-    }
+  if (machine != nullptr) {
+    for (const auto& sample : machine->Read()) AddSample(sample, families);
   }
   std::vector<prometheus::MetricFamily> all;
   for (auto& [metric, family] : families) all.push_back(std::move(family));
@@ -143,16 +103,20 @@ std::vector<prometheus::MetricFamily> Families(
 
 class Collector final : public prometheus::Collectable {
  public:
-  Collector(const telemetry::Metrics* metrics, ListLoaded list_loaded)
-      : metrics_(*metrics), list_loaded_(std::move(list_loaded)) {}
+  Collector(const telemetry::Metrics* metrics, ListLoaded list_loaded,
+            bool triton)
+      : metrics_(*metrics),
+        list_loaded_(std::move(list_loaded)),
+        machine_(triton ? std::make_unique<MachineMeter>() : nullptr) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override {
-    return Families(metrics_, list_loaded_);
+    return Families(metrics_, list_loaded_, machine_.get());
   }
 
  private:
   const telemetry::Metrics& metrics_;
   const ListLoaded list_loaded_;
+  const std::unique_ptr<MachineMeter> machine_;  // Null without nv_ names.
 };
 
 class HttpExporter final : public MetricsExporter {
@@ -178,17 +142,20 @@ class HttpExporter final : public MetricsExporter {
 std::string MetricsText(const telemetry::Metrics& metrics,
                         const ListLoaded& list_loaded) {
   std::ostringstream out;
-  prometheus::TextSerializer().Serialize(out, Families(metrics, list_loaded));
+  MachineMeter machine;
+  prometheus::TextSerializer().Serialize(
+      out, Families(metrics, list_loaded, &machine));
   return out.str();
 }
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
     const std::string& address, const telemetry::Metrics* metrics,
-    ListLoaded list_loaded) {
+    ListLoaded list_loaded, bool triton) {
   // The library reports what goes wrong by exceptions; they end here.
   try {
     return std::make_unique<HttpExporter>(
-        address, std::make_shared<Collector>(metrics, std::move(list_loaded)));
+        address,
+        std::make_shared<Collector>(metrics, std::move(list_loaded), triton));
   } catch (const std::exception& error) {
     return absl::UnavailableError(
         absl::StrCat("cannot serve metrics at ", address, ": ", error.what()));

@@ -28,11 +28,12 @@ using ListLoaded =
 
 class MetricsExporter {
  public:
-  // Listens at `address`, "HOST:PORT". `metrics` outlives the exporter.
+  // Listens at `address`, "HOST:PORT". `metrics` outlives the exporter. With
+  // `triton`, what is served has Triton's names too.
   // kUnavailable if the address cannot be had.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(
       const std::string& address, const telemetry::Metrics* metrics,
-      ListLoaded list_loaded);
+      ListLoaded list_loaded, bool triton);
   virtual ~MetricsExporter() = default;
 
   // Where it listens, with the port that was picked.

@@ -4,25 +4,19 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
 #include "engine/base/status_macros.h"
+#include "server/quoted.h"
 
 namespace quern::server {
 namespace {
 
 constexpr size_t kMaxNameBytes = 128;
 constexpr int64_t kMaxVersion = int64_t{1} << 62;
-
-// A client's text in a message: short and printable.
-std::string Quoted(const std::string& text) {
-  return absl::StrCat("'", absl::CHexEscape(text.substr(0, kMaxNameBytes)),
-                      text.size() > kMaxNameBytes ? "..." : "", "'");
-}
 
 }  // namespace
 
@@ -50,10 +44,6 @@ absl::StatusOr<int64_t> ParseVersion(const std::string& text) {
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "a version is a positive number such as 1, got ", Quoted(text)));
-}
-
-std::string ModelLabel(const std::string& name, int64_t version) {
-  return absl::StrCat(name, "/", version);
 }
 
 ModelVersion ModelStore::Describe(const std::string& name, int64_t version,
@@ -126,7 +116,7 @@ absl::StatusOr<int64_t> ModelStore::BeginLoad(const std::string& name,
     return absl::ResourceExhaustedError(
         absl::StrCat(count,
                      " models are loaded, the limit of "
-                     "--max-loaded-models; unpublish one first"));
+                     "--max-loaded-models; unload one first"));
   }
   Entry& entry = models_[name][version];
   if (entry.loading) {

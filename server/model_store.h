@@ -29,15 +29,12 @@ namespace quern::server {
 // The number in a version's text: 1 to 2^62, written without leading zeros.
 [[nodiscard]] absl::StatusOr<int64_t> ParseVersion(const std::string& text);
 
-// "NAME/VERSION".
-[[nodiscard]] std::string ModelLabel(const std::string& name, int64_t version);
-
 struct ModelVersion {
   std::string name;
   int64_t version = 0;
   std::shared_ptr<const LoadedModel> loaded;  // Null if it is not ready.
   std::string state;   // "READY", "LOADING" or "UNAVAILABLE".
-  std::string reason;  // Why it is unavailable.
+  std::string reason;  // Why it is unavailable, or a later load failed.
 };
 
 class ModelStore {

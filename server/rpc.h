@@ -11,11 +11,14 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include <grpcpp/grpcpp.h>
 
 #include "engine/base/mutex.h"
+#include "server/authorizer.h"
+#include "server/call.h"
 
 namespace quern::server {
 
@@ -25,6 +28,20 @@ namespace quern::server {
 
 // When the client stops waiting.
 [[nodiscard]] absl::Time DeadlineOf(const grpc::CallbackServerContext& context);
+
+// What a call of gRPC tells a handler. The context outlives the call.
+[[nodiscard]] Call CallOf(const grpc::CallbackServerContext& context);
+
+// Whether the caller may do what needs `access`, by its metadata.
+[[nodiscard]] absl::Status Authorize(const grpc::CallbackServerContext& context,
+                                     const Authorizer& authorizer,
+                                     Access access);
+
+// Answers a call by `handle`, which gets the call and what ends it, if the
+// caller may have `access`.
+[[nodiscard]] grpc::ServerUnaryReactor* Unary(
+    grpc::CallbackServerContext* context, const Authorizer& authorizer,
+    Access access, absl::FunctionRef<void(const Call&, Done)> handle);
 
 // A stream of answers. Messages and the end may come from any thread; gRPC gets
 // them one after the other. The stream keeps itself alive until gRPC is done

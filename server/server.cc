@@ -2,21 +2,29 @@
 #include "server/server.h"
 
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
 #include "engine/base/status_macros.h"
+#include "server/admission.h"
+#include "server/authorizer.h"
 #include "server/graph_service.h"
 #include "server/graph_store.h"
+#include "server/health.h"
 #include "server/metrics_exporter.h"
 #include "server/model_store.h"
+#include "server/periodic.h"
 #include "server/repository.h"
+#include "server/v2_handlers.h"
 #include "server/v2_service.h"
 #include "server/version.h"
 #include "server/work_queue.h"
@@ -32,21 +40,67 @@ std::string FirstDevice(const Engine& engine) {
   return devices.empty() ? "" : devices[0].name;
 }
 
+absl::StatusOr<std::string> ReadPem(const char* flag, const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(file)),
+                   std::istreambuf_iterator<char>());
+  if (!file.good() && text.empty()) {
+    return absl::NotFoundError(absl::StrCat(flag, ": cannot read ", path));
+  }
+  return text;
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(
+    const Config& config) {
+  if (config.tls_cert.empty()) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options;
+  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
+  QUERN_ASSIGN_OR_RETURN(pair.cert_chain,
+                         ReadPem("--tls-cert", config.tls_cert));
+  QUERN_ASSIGN_OR_RETURN(pair.private_key,
+                         ReadPem("--tls-key", config.tls_key));
+  options.pem_key_cert_pairs.push_back(std::move(pair));
+  if (!config.tls_client_ca.empty()) {
+    QUERN_ASSIGN_OR_RETURN(options.pem_root_certs,
+                           ReadPem("--tls-client-ca", config.tls_client_ca));
+    options.client_certificate_request =
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+  }
+  return grpc::SslServerCredentials(options);
+}
+
 class GrpcServer final : public Server {
  public:
-  GrpcServer(const Config& config, Engine* engine, telemetry::Metrics* metrics)
+  GrpcServer(const Config& config, Engine* engine, telemetry::Metrics* metrics,
+             Authorizer authorizer, std::unique_ptr<ModelStore> models,
+             std::unique_ptr<Repository> repository)
       : config_(config),
         engine_(*engine),
         metrics_(*metrics),
         requests_("requests", config.request_threads,
                   config.max_queued_requests),
         loads_("loads", config.load_threads, config.max_queued_loads),
-        models_(config.max_loaded_models, metrics),
+        models_(std::move(models)),
         graphs_(config.max_stored_bytes, config.max_loaded_models, engine,
                 metrics),
-        v2_service_(&models_, &requests_, metrics, config.max_message_bytes),
+        admission_({.pending_per_model = config.max_pending_per_model,
+                    .bytes_in_flight = config.max_bytes_in_flight},
+                   metrics),
+        authorizer_(std::move(authorizer)),
+        repository_(std::move(repository)),
+        v2_handlers_({.models = models_.get(),
+                      .repository = repository_.get(),
+                      .admission = &admission_,
+                      .requests = &requests_,
+                      .loads = &loads_,
+                      .metrics = metrics,
+                      .max_message_bytes = config.max_message_bytes,
+                      .loads_allowed = config.model_control_mode != "poll"}),
+        v2_service_(&v2_handlers_, &authorizer_),
         graph_service_({.engine = engine,
-                        .models = &models_,
+                        .authorizer = &authorizer_,
+                        .admission = &admission_,
+                        .models = models_.get(),
                         .graphs = &graphs_,
                         .requests = &requests_,
                         .loads = &loads_,
@@ -64,8 +118,10 @@ class GrpcServer final : public Server {
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
     int port = 0;
-    builder.AddListeningPort(config_.grpc_address,
-                             grpc::InsecureServerCredentials(), &port);
+    QUERN_ASSIGN_OR_RETURN(
+        const std::shared_ptr<grpc::ServerCredentials> credentials,
+        CredentialsOf(config_));
+    builder.AddListeningPort(config_.grpc_address, credentials, &port);
     // Two servers at one port would each get a part of the requests.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.SetMaxReceiveMessageSize(
@@ -86,36 +142,38 @@ class GrpcServer final : public Server {
     SetReady(false);
     if (config_.metrics_address == "none") return absl::OkStatus();
     QUERN_ASSIGN_OR_RETURN(
-        exporter_, MetricsExporter::Start(config_.metrics_address, &metrics_,
-                                          [this] { return Loaded(); }));
+        exporter_, MetricsExporter::Start(
+                       config_.metrics_address, &metrics_,
+                       [this] { return Loaded(); }, config_.triton_metrics));
     return absl::OkStatus();
   }
 
-  absl::Status LoadRepository() override {
-    if (config_.model_repository.empty()) return absl::OkStatus();
-    QUERN_ASSIGN_OR_RETURN(const RepositoryListing listing,
-                           ListRepository(config_.model_repository));
-    server::LoadRepository(listing,
-                           {.device = FirstDevice(engine_),
-                            .max_graph_bytes = config_.max_graph_bytes,
-                            .max_graph_nodes = config_.max_graph_nodes},
-                           engine_, models_, metrics_);
-    return absl::OkStatus();
+  void LoadModels() override {
+    if (config_.model_repository.empty()) return;
+    const bool is_explicit = config_.model_control_mode == "explicit";
+    if (!is_explicit || !config_.load_models.empty()) {
+      repository_->LoadAll(config_.load_models);
+    }
+    if (config_.model_control_mode == "poll") {
+      poller_ =
+          std::make_unique<Periodic>(absl::Seconds(config_.repository_poll_s),
+                                     [this] { repository_->Poll(); });
+    }
   }
 
-  void SetReady(bool ready) override {
-    v2_service_.SetReady(ready);
-    grpc::HealthCheckServiceInterface* health = grpc_->GetHealthCheckService();
-    if (health == nullptr) return;
-    health->SetServingStatus(ready);
-    health->SetServingStatus("", ready);
-    health->SetServingStatus(kV2ServiceName, ready);
-    health->SetServingStatus(kGraphServiceName, ready);
+  // Ready from now on, as long as the devices are well.
+  void Serve() override {
+    health_ = std::make_unique<HealthMonitor>(
+        &engine_, &metrics_, absl::Seconds(config_.canary_timeout_s),
+        [this](bool healthy) { SetReady(healthy); });
   }
 
   void Shutdown() override {
+    poller_.reset();
+    health_.reset();
     if (grpc_ != nullptr) {
       SetReady(false);
+      absl::SleepFor(absl::Seconds(config_.shutdown_delay_s));
       // Waits for the calls in flight; at the deadline they are cancelled.
       grpc_->Shutdown(std::chrono::system_clock::now() +
                       std::chrono::seconds(config_.shutdown_timeout_s));
@@ -136,9 +194,19 @@ class GrpcServer final : public Server {
   }
 
  private:
+  void SetReady(bool ready) {
+    v2_handlers_.SetReady(ready);
+    grpc::HealthCheckServiceInterface* health = grpc_->GetHealthCheckService();
+    if (health == nullptr) return;
+    health->SetServingStatus(ready);
+    health->SetServingStatus("", ready);
+    health->SetServingStatus(kV2ServiceName, ready);
+    health->SetServingStatus(kGraphServiceName, ready);
+  }
+
   std::vector<std::shared_ptr<const LoadedModel>> Loaded() const {
     std::vector<std::shared_ptr<const LoadedModel>> all = graphs_.Loaded();
-    for (ModelVersion& version : models_.List()) {
+    for (ModelVersion& version : models_->List()) {
       if (version.loaded != nullptr) all.push_back(std::move(version.loaded));
     }
     return all;
@@ -149,20 +217,41 @@ class GrpcServer final : public Server {
   telemetry::Metrics& metrics_;
   WorkQueue requests_;
   WorkQueue loads_;
-  ModelStore models_;
+  const std::unique_ptr<ModelStore> models_;
   GraphStore graphs_;
+  Admission admission_;
+  const Authorizer authorizer_;
+  const std::unique_ptr<Repository> repository_;
+  V2Handlers v2_handlers_;
   V2Service v2_service_;
   GraphService graph_service_;
   std::unique_ptr<grpc::Server> grpc_;
   std::unique_ptr<MetricsExporter> exporter_;
   std::string grpc_address_;
+  std::unique_ptr<Periodic> poller_;
+  std::unique_ptr<HealthMonitor> health_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const Config& config, Engine* engine, telemetry::Metrics* metrics) {
-  auto server = std::make_unique<GrpcServer>(config, engine, metrics);
+  Authorizer authorizer;
+  if (!config.token_file.empty()) {
+    QUERN_ASSIGN_OR_RETURN(authorizer, Authorizer::FromFile(config.token_file));
+  }
+  auto models = std::make_unique<ModelStore>(config.max_loaded_models, metrics);
+  QUERN_ASSIGN_OR_RETURN(
+      std::unique_ptr<Repository> repository,
+      Repository::Open({.folder = config.model_repository,
+                        .device = FirstDevice(*engine),
+                        .max_graph_bytes = config.max_graph_bytes,
+                        .max_graph_nodes = config.max_graph_nodes,
+                        .threads = config.load_threads},
+                       engine, models.get(), metrics));
+  auto server = std::make_unique<GrpcServer>(
+      config, engine, metrics, std::move(authorizer), std::move(models),
+      std::move(repository));
   QUERN_RETURN_IF_ERROR(server->Listen());
   return server;
 }

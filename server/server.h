@@ -3,8 +3,9 @@
 // The Server is everything between the wire and the engine: the services, the
 // queues behind them, the stores, health, reflection and metrics.
 //
-// Start listens at once and answers that it is not ready; SetReady changes
-// that; Shutdown takes no new work, waits for what was accepted, and stops.
+// Start listens at once and answers that it is not ready; Serve changes that,
+// as long as the devices are well; Shutdown takes no new work, waits for what
+// was accepted, and stops.
 #pragma once
 
 #include <memory>
@@ -22,16 +23,18 @@ namespace quern::server {
 class Server {
  public:
   // `engine` and `metrics` outlive the server. kUnavailable if an address
-  // cannot be had.
+  // cannot be had, kNotFound if a file or folder of the config cannot be read.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Server>> Start(
       const Config& config, Engine* engine, telemetry::Metrics* metrics);
   virtual ~Server() = default;
 
-  // Loads the models of the configured repository; one that fails does not
-  // stop the others. kNotFound if there is no such folder.
-  [[nodiscard]] virtual absl::Status LoadRepository() = 0;
+  // Loads the models that the config wants at the start; one that fails does
+  // not stop the others.
+  virtual void LoadModels() = 0;
 
-  virtual void SetReady(bool ready) = 0;
+  // Watches the devices and says that the server is ready when all are well.
+  // Returns when that was found out once.
+  virtual void Serve() = 0;
 
   // Ends the service within the configured time.
   virtual void Shutdown() = 0;

@@ -120,6 +120,15 @@ absl::Status CheckHeader(const v1::SubmitHeader& header, int64_t max_bytes) {
   return absl::OkStatus();
 }
 
+class RefusedSubmission final
+    : public grpc::ServerReadReactor<v1::SubmitRequest> {
+ public:
+  explicit RefusedSubmission(const absl::Status& status) {
+    Finish(ToGrpc(status));
+  }
+  void OnDone() override { delete this; }
+};
+
 class Submission final : public grpc::ServerReadReactor<v1::SubmitRequest> {
  public:
   Submission(const SubmissionParts& parts, v1::SubmitResponse* response)
@@ -270,6 +279,11 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitRequest> {
 grpc::ServerReadReactor<v1::SubmitRequest>* StartSubmission(
     const SubmissionParts& parts, v1::SubmitResponse* response) {
   return new Submission(parts, response);
+}
+
+grpc::ServerReadReactor<v1::SubmitRequest>* RefuseSubmission(
+    const absl::Status& status) {
+  return new RefusedSubmission(status);
 }
 
 }  // namespace quern::server

@@ -25,4 +25,8 @@ struct SubmissionParts {
 [[nodiscard]] grpc::ServerReadReactor<v1::SubmitRequest>* StartSubmission(
     const SubmissionParts& parts, v1::SubmitResponse* response);
 
+// One that ends with this error.
+[[nodiscard]] grpc::ServerReadReactor<v1::SubmitRequest>* RefuseSubmission(
+    const absl::Status& status);
+
 }  // namespace quern::server

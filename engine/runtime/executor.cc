@@ -51,8 +51,9 @@ struct Executor::Context {
   std::vector<void*> address;                   // By buffer.
   std::vector<int64_t> vars;
   bool prepared = false;
-  std::vector<std::vector<int64_t>> place_bytes;  // By device, then place.
-  std::vector<void*> arguments;                   // Of the launch at hand.
+  std::vector<std::vector<int64_t>> places;  // By device: see Places.
+  std::vector<int64_t> extra;    // Taken beyond the least, by device.
+  std::vector<void*> arguments;  // Of the launch at hand.
 };
 
 Executor::Executor(Executable executable, const ExecutorOptions& options,
@@ -64,6 +65,13 @@ Executor::Executor(Executable executable, const ExecutorOptions& options,
 }
 
 Executor::~Executor() {
+  if (options_.ledger != nullptr) {
+    for (size_t d = 0; d < taken_.size(); ++d) {
+      if (taken_[d] > 0) {
+        options_.ledger->GiveBack(executable_.device_names[d], taken_[d]);
+      }
+    }
+  }
   if (metrics_ == nullptr) return;
   base::MutexLock lock(&mutex_);
   for (const std::unique_ptr<Context>& context : idle_) {
@@ -81,6 +89,7 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(
     const ExecutorOptions& options, telemetry::Metrics* metrics) {
   std::unique_ptr<Executor> executor(
       new Executor(std::move(executable), options, metrics));
+  QUERN_RETURN_IF_ERROR(executor->TakeMemory());
   QUERN_RETURN_IF_ERROR(executor->PlaceResident(weights));
   QUERN_RETURN_IF_ERROR(executor->RunLoadSegments());
   return executor;
@@ -125,34 +134,87 @@ absl::Status Executor::RunLoadSegments() {
   }
   // The variables have no value yet, and nothing here depends on them.
   const std::vector<int64_t> vars(executable_.num_vars, 0);
-  QUERN_RETURN_IF_ERROR(RunSegments(executable_.load_segments, context, vars,
-                                    absl::InfiniteFuture(), true));
+  QUERN_RETURN_IF_ERROR(
+      RunSegments(executable_.load_segments, context, vars, {}));
   load_ns_ = telemetry::Clock::NowNs() - start;
   return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> Executor::ArenaBytes(
-    absl::Span<const int64_t> vars) const {
-  std::vector<std::vector<int64_t>> places(executable_.arenas.size());
-  for (size_t d = 0; d < places.size(); ++d) {
-    places[d].assign(executable_.arenas[d].places, 0);
-  }
+absl::StatusOr<std::vector<int64_t>> Executor::Places(
+    size_t device, absl::Span<const int64_t> vars) const {
+  std::vector<int64_t> places(executable_.arenas[device].places, 0);
   for (const ExecBuffer& buffer : executable_.buffers) {
-    if (buffer.kind != ExecBuffer::Kind::kTemporary) continue;
+    if (buffer.kind != ExecBuffer::Kind::kTemporary ||
+        buffer.device != static_cast<int>(device)) {
+      continue;
+    }
     QUERN_ASSIGN_OR_RETURN(int64_t bytes, buffer.bytes.Evaluate(vars));
     QUERN_ASSIGN_OR_RETURN(bytes, Aligned(bytes));
-    int64_t& place = places[buffer.device][buffer.slot];
-    place = std::max(place, bytes);
+    places[buffer.slot] = std::max(places[buffer.slot], bytes);
   }
+  // From sizes to offsets.
   int64_t total = 0;
-  for (const std::vector<int64_t>& device : places) {
-    for (int64_t bytes : device) {
-      if (__builtin_add_overflow(total, bytes, &total)) {
-        return absl::InvalidArgumentError("a size is beyond 64 bits");
-      }
+  for (int64_t& place : places) {
+    const int64_t bytes = place;
+    place = total;
+    if (__builtin_add_overflow(total, bytes, &total)) {
+      return absl::InvalidArgumentError("a size is beyond 64 bits");
+    }
+  }
+  places.push_back(total);
+  return places;
+}
+
+absl::StatusOr<int64_t> Executor::ArenaBytes(
+    absl::Span<const int64_t> vars) const {
+  int64_t total = 0;
+  for (size_t d = 0; d < executable_.arenas.size(); ++d) {
+    QUERN_ASSIGN_OR_RETURN(const std::vector<int64_t> places, Places(d, vars));
+    if (__builtin_add_overflow(total, places.back(), &total)) {
+      return absl::InvalidArgumentError("a size is beyond 64 bits");
     }
   }
   return total;
+}
+
+absl::Status Executor::TakeMemory() {
+  least_arena_.assign(executable_.arenas.size(), 0);
+  taken_ = std::vector<std::atomic<int64_t>>(executable_.devices.size());
+  if (options_.ledger == nullptr) return absl::OkStatus();
+  for (size_t d = 0; d < executable_.devices.size(); ++d) {
+    int64_t weights = 0;
+    for (const ExecBuffer& buffer : executable_.buffers) {
+      if (buffer.device != static_cast<int>(d) ||
+          (buffer.kind != ExecBuffer::Kind::kWeight &&
+           buffer.kind != ExecBuffer::Kind::kResident)) {
+        continue;
+      }
+      QUERN_ASSIGN_OR_RETURN(const int64_t bytes, buffer.bytes.Evaluate({}));
+      if (__builtin_add_overflow(weights, bytes, &weights)) {
+        return absl::InvalidArgumentError("a size is beyond 64 bits");
+      }
+    }
+    int64_t arenas = 0;
+    if (d < executable_.arenas.size()) {
+      QUERN_ASSIGN_OR_RETURN(const std::vector<int64_t> places,
+                             Places(d, options_.least_vars));
+      least_arena_[d] = places.back();
+      if (__builtin_mul_overflow(places.back(), options_.contexts, &arenas)) {
+        return absl::InvalidArgumentError("a size is beyond 64 bits");
+      }
+    }
+    int64_t bytes = 0;
+    if (__builtin_add_overflow(weights, arenas, &bytes)) {
+      return absl::InvalidArgumentError("a size is beyond 64 bits");
+    }
+    if (bytes == 0) continue;
+    QUERN_RETURN_IF_ERROR(options_.ledger->Take(
+        executable_.device_names[d], bytes,
+        absl::StrCat("weights of ", weights, " bytes and ", options_.contexts,
+                     " contexts of ", arenas / options_.contexts)));
+    taken_[d] = bytes;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Executor::Prepare(Context& context,
@@ -163,35 +225,31 @@ absl::Status Executor::Prepare(Context& context,
   context.prepared = false;
   const size_t devices = executable_.arenas.size();
   context.arenas.resize(devices);
-  context.place_bytes.resize(devices);
+  context.places.resize(devices);
+  context.extra.resize(devices, 0);
   context.address.resize(executable_.buffers.size(), nullptr);
   for (size_t d = 0; d < devices; ++d) {
-    context.place_bytes[d].assign(executable_.arenas[d].places, 0);
-  }
-  for (const ExecBuffer& buffer : executable_.buffers) {
-    if (buffer.kind != ExecBuffer::Kind::kTemporary) continue;
-    QUERN_ASSIGN_OR_RETURN(int64_t bytes, buffer.bytes.Evaluate(vars));
-    QUERN_ASSIGN_OR_RETURN(bytes, Aligned(bytes));
-    int64_t& place = context.place_bytes[buffer.device][buffer.slot];
-    place = std::max(place, bytes);
-  }
-  for (size_t d = 0; d < devices; ++d) {
-    // From sizes to offsets.
-    int64_t total = 0;
-    for (int64_t& place : context.place_bytes[d]) {
-      const int64_t bytes = place;
-      place = total;
-      if (__builtin_add_overflow(total, bytes, &total) ||
-          total > options_.max_arena_bytes) {
-        return absl::ResourceExhaustedError(absl::StrCat(
-            "the temporaries of this request need more than the limit of ",
-            options_.max_arena_bytes, " bytes; send smaller inputs"));
-      }
+    QUERN_ASSIGN_OR_RETURN(context.places[d], Places(d, vars));
+    const int64_t total = context.places[d].back();
+    if (total > options_.max_arena_bytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the temporaries of this request need ", total,
+                       " bytes, the limit of --max-arena-bytes is ",
+                       options_.max_arena_bytes, "; send smaller inputs"));
     }
     const int64_t have = context.arenas[d] == nullptr
                              ? 0
                              : static_cast<int64_t>(context.arenas[d]->size());
     if (total > have) {
+      // The least is taken since the load.
+      const int64_t more = total - least_arena_[d] - context.extra[d];
+      if (options_.ledger != nullptr && more > 0) {
+        QUERN_RETURN_IF_ERROR(
+            options_.ledger->Take(executable_.device_names[d], more,
+                                  "the temporaries of this request"));
+        taken_[d] += more;
+        context.extra[d] += more;
+      }
       context.arenas[d] = nullptr;  // Before the larger one is made.
       QUERN_ASSIGN_OR_RETURN(context.arenas[d],
                              executable_.devices[d]->Allocate(total));
@@ -211,7 +269,7 @@ absl::Status Executor::Prepare(Context& context,
                context.arenas[buffer.device] != nullptr) {
       context.address[i] =
           static_cast<char*>(context.arenas[buffer.device]->host()) +
-          context.place_bytes[buffer.device][buffer.slot];
+          context.places[buffer.device][buffer.slot];
     }
   }
   for (const Segment& segment : executable_.segments) {
@@ -229,17 +287,17 @@ absl::Status Executor::Prepare(Context& context,
 
 absl::StatusOr<ExecutionTimes> Executor::Run(
     absl::Span<const int64_t> vars, absl::Span<const void* const> inputs,
-    absl::Span<void* const> outputs, absl::Time deadline) const {
+    absl::Span<void* const> outputs, const ExecutionOptions& options) const {
   ExecutionTimes times;
   const int64_t queued = telemetry::Clock::NowNs();
   std::unique_ptr<Context> context;
   {
     base::MutexLock lock(&mutex_);
     while (idle_.empty() && made_ >= options_.contexts) {
-      if (deadline == absl::InfiniteFuture()) {
+      if (options.deadline == absl::InfiniteFuture()) {
         context_free_.Wait(&mutex_);
-      } else if (!context_free_.WaitUntil(&mutex_,
-                                          absl::ToChronoTime(deadline)) &&
+      } else if (!context_free_.WaitUntil(
+                     &mutex_, absl::ToChronoTime(options.deadline)) &&
                  idle_.empty()) {
         return absl::DeadlineExceededError(
             "the deadline passed while the request waited for a context");
@@ -255,6 +313,9 @@ absl::StatusOr<ExecutionTimes> Executor::Run(
   }
   const int64_t started = telemetry::Clock::NowNs();
   times.queue_ns = started - queued;
+  if (options.kernel_ns != nullptr) {
+    options.kernel_ns->assign(executable_.kernels.size(), 0);
+  }
 
   absl::Status status = Prepare(*context, vars);
   if (status.ok()) {
@@ -267,7 +328,7 @@ absl::StatusOr<ExecutionTimes> Executor::Run(
         context->address[i] = outputs[buffer.slot];
       }
     }
-    status = RunSegments(executable_.segments, *context, vars, deadline, true);
+    status = RunSegments(executable_.segments, *context, vars, options);
   }
   times.execute_ns = telemetry::Clock::NowNs() - started;
   {
@@ -282,15 +343,19 @@ absl::StatusOr<ExecutionTimes> Executor::Run(
 absl::Status Executor::RunSegments(const std::vector<Segment>& segments,
                                    Context& context,
                                    absl::Span<const int64_t> vars,
-                                   absl::Time deadline, bool record) const {
+                                   const ExecutionOptions& options) const {
   for (const Segment& segment : segments) {
     for (const Command& command : segment.commands) {
-      if (deadline != absl::InfiniteFuture() && absl::Now() > deadline) {
+      if (options.deadline != absl::InfiniteFuture() &&
+          absl::Now() > options.deadline) {
         return absl::DeadlineExceededError(
             "the deadline passed between two kernels");
       }
+      if (options.cancelled != nullptr && (*options.cancelled)()) {
+        return absl::CancelledError("cancelled between two kernels");
+      }
       if (const auto* launch = std::get_if<LaunchCommand>(&command)) {
-        QUERN_RETURN_IF_ERROR(RunLaunch(*launch, context, vars, record));
+        QUERN_RETURN_IF_ERROR(RunLaunch(*launch, context, vars, options));
       } else {
         QUERN_RETURN_IF_ERROR(
             RunCopy(std::get<CopyCommand>(command), context, vars));
@@ -302,7 +367,7 @@ absl::Status Executor::RunSegments(const std::vector<Segment>& segments,
 
 absl::Status Executor::RunLaunch(const LaunchCommand& command, Context& context,
                                  absl::Span<const int64_t> vars,
-                                 bool record) const {
+                                 const ExecutionOptions& options) const {
   const ExecKernel& kernel = executable_.kernels[command.kernel];
   context.arguments.clear();
   for (int buffer : command.buffers) {
@@ -320,8 +385,10 @@ absl::Status Executor::RunLaunch(const LaunchCommand& command, Context& context,
   const int64_t start = telemetry::Clock::NowNs();
   QUERN_RETURN_IF_ERROR(
       executable_.devices[kernel.device]->Launch(*kernel.loaded, args));
-  if (record) {
-    times_[command.kernel]->Record(telemetry::Clock::NowNs() - start);
+  const int64_t duration = telemetry::Clock::NowNs() - start;
+  times_[command.kernel]->Record(duration);
+  if (options.kernel_ns != nullptr) {
+    (*options.kernel_ns)[command.kernel] += duration;
   }
   return absl::OkStatus();
 }

@@ -8,7 +8,9 @@
 // its largest sizes, and takes no lock that a compile can hold.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +22,7 @@
 
 #include "engine/base/mutex.h"
 #include "engine/runtime/executable.h"
+#include "engine/runtime/memory_ledger.h"
 #include "engine/telemetry/distribution.h"
 #include "engine/telemetry/metrics.h"
 
@@ -35,6 +38,18 @@ struct WeightData {
 struct ExecutorOptions {
   int contexts = 4;
   int64_t max_arena_bytes = int64_t{8} << 30;  // Of one context.
+  // The least free sizes: what every context needs is taken for them.
+  std::vector<int64_t> least_vars = {};
+  // Null: memory is not accounted for.
+  std::shared_ptr<MemoryLedger> ledger = nullptr;
+};
+
+// What a run is asked beside its tensors.
+struct ExecutionOptions {
+  absl::Time deadline = absl::InfiniteFuture();  // Checked between commands.
+  const std::function<bool()>* cancelled = nullptr;  // Likewise, if not null.
+  // If not null: gets the nanoseconds spent in each kernel, by its index.
+  std::vector<int64_t>* kernel_ns = nullptr;
 };
 
 // Where the time of a run went, in nanoseconds.
@@ -45,20 +60,21 @@ struct ExecutionTimes {
 
 class Executor {
  public:
-  // `weights` by slot. Brings them to where they are used, which for devices
-  // in the host's memory is where they are if they are aligned, and runs the
-  // load segments.
+  // `weights` by slot. Takes all memory from the ledger, brings them to where
+  // they are used, which for devices in the host's memory is where they are if
+  // they are aligned, and runs the load segments.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Executor>> Create(
       Executable executable, absl::Span<const WeightData> weights,
       const ExecutorOptions& options, telemetry::Metrics* metrics);
   ~Executor();
 
   // One request. `inputs` and `outputs` are host addresses by slot. Waits for
-  // a context; kDeadlineExceeded if `deadline` passes before a command starts,
-  // kResourceExhausted if the temporaries are over the limit.
+  // a context; kDeadlineExceeded if the deadline passes before a command
+  // starts, kCancelled likewise, kResourceExhausted if the temporaries are over
+  // the limit.
   [[nodiscard]] absl::StatusOr<ExecutionTimes> Run(
       absl::Span<const int64_t> vars, absl::Span<const void* const> inputs,
-      absl::Span<void* const> outputs, absl::Time deadline) const;
+      absl::Span<void* const> outputs, const ExecutionOptions& options) const;
 
   [[nodiscard]] const Executable& executable() const { return executable_; }
   // Launch times by kernel.
@@ -78,15 +94,22 @@ class Executor {
 
   Executor(Executable executable, const ExecutorOptions& options,
            telemetry::Metrics* metrics);
+  // Takes the memory of the weights, and of the contexts at their least.
+  absl::Status TakeMemory();
   absl::Status PlaceResident(absl::Span<const WeightData> weights);
   absl::Status RunLoadSegments();
+  // The offset of each place of a device's arena for these sizes, and last the
+  // size of the arena.
+  absl::StatusOr<std::vector<int64_t>> Places(
+      size_t device, absl::Span<const int64_t> vars) const;
   // Makes the context ready for these sizes.
   absl::Status Prepare(Context& context, absl::Span<const int64_t> vars) const;
   absl::Status RunSegments(const std::vector<Segment>& segments,
                            Context& context, absl::Span<const int64_t> vars,
-                           absl::Time deadline, bool record) const;
+                           const ExecutionOptions& options) const;
   absl::Status RunLaunch(const LaunchCommand& command, Context& context,
-                         absl::Span<const int64_t> vars, bool record) const;
+                         absl::Span<const int64_t> vars,
+                         const ExecutionOptions& options) const;
   absl::Status RunCopy(const CopyCommand& command, Context& context,
                        absl::Span<const int64_t> vars) const;
 
@@ -96,6 +119,8 @@ class Executor {
   std::vector<std::unique_ptr<Buffer>> resident_;  // By buffer; null if not.
   int64_t resident_bytes_ = 0;
   int64_t load_ns_ = 0;
+  std::vector<int64_t> least_arena_;                 // By device.
+  mutable std::vector<std::atomic<int64_t>> taken_;  // By device.
 
   // By kernel.
   std::vector<std::unique_ptr<telemetry::SharedDistribution>> times_;

@@ -10,8 +10,6 @@
 namespace quern::telemetry {
 namespace {
 
-constexpr double kSecondsPerNs = 1e-9;
-
 // The cell of `labels`, or of "_other" when the family is full.
 template <typename T>
 std::shared_ptr<T> Find(std::map<Metrics::Labels, std::shared_ptr<T>>& family,
@@ -45,22 +43,6 @@ void RemoveFrom(
     std::erase_if(family,
                   [&](const auto& cell) { return cell.first[index] == value; });
   }
-}
-
-double Derive(Metric metric, const Distribution& distribution) {
-  switch (metric) {
-    case Metric::kKernelDurationCv:
-      return distribution.cv();
-    case Metric::kKernelDurationMean:
-      return distribution.mean_ns() * kSecondsPerNs;
-    case Metric::kKernelDurationVariance:
-      return distribution.variance_ns2() * kSecondsPerNs * kSecondsPerNs;
-    case Metric::kKernelLaunches:
-      return static_cast<double>(distribution.count());
-    default:
-      QUERN_CHECK(false);
-  }
-  return 0;
 }
 
 }  // namespace
@@ -125,18 +107,10 @@ std::vector<Metrics::Sample> Metrics::Snapshot() const {
         result.push_back({info.metric, labels, cell->Get(), std::nullopt});
       }
     }
-    const bool derived = info.type == MetricType::kDerived;
-    const auto it =
-        distributions_.find(derived ? Metric::kKernelDuration : info.metric);
+    const auto it = distributions_.find(info.metric);
     if (it == distributions_.end()) continue;
     for (const auto& [labels, cell] : it->second) {
-      Distribution distribution = cell->Snapshot();
-      if (derived) {
-        const double value = Derive(info.metric, distribution);
-        result.push_back({info.metric, labels, value, std::nullopt});
-      } else {
-        result.push_back({info.metric, labels, 0, std::move(distribution)});
-      }
+      result.push_back({info.metric, labels, 0, cell->Snapshot()});
     }
   }
   return result;

@@ -70,8 +70,8 @@ class Metrics {
  public:
   using Labels = std::vector<std::string>;  // Values, in the table's order.
 
-  // The state of one label set at one moment; `value` of numbers and derived
-  // metrics, `distribution` of histograms.
+  // The state of one label set at one moment; `value` of numbers,
+  // `distribution` of histograms. Derived metrics are the server's.
   struct Sample {
     Metric metric;
     Labels labels;

@@ -473,10 +473,11 @@ TEST(EngineCreate, RefusesRequestsOverTheLimitOfTheArena) {
   const GraphPtr graph = Example("two_equal_convs");
   const auto model = (*engine)->Load(graph, {}, nullptr);
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ(RunModel(**model, support::InputsFor(*graph, 0, 1)).status(),
-            absl::ResourceExhaustedError(
-                "the temporaries of this request need more than the limit of "
-                "100 bytes; send smaller inputs"));
+  EXPECT_EQ(
+      RunModel(**model, support::InputsFor(*graph, 0, 1)).status(),
+      absl::ResourceExhaustedError(
+          "the temporaries of this request need 12544 bytes, the limit of "
+          "--max-arena-bytes is 100; send smaller inputs"));
 }
 
 }  // namespace

@@ -105,14 +105,20 @@ class FakeEngine final : public Engine {
     }
     std::vector<TensorSpec> specs;
     for (const graph::Port& port : graph->inputs) {
-      specs.push_back({.name = port.name,
-                       .dtype = port.dtype,
-                       .dims = std::vector<int64_t>(port.dims.size(), -1),
-                       .dim_text = {}});
+      specs.push_back(
+          {.name = port.name,
+           .dtype = port.dtype,
+           .dims = std::vector<int64_t>(port.dims.size(), -1),
+           .dim_text = std::vector<std::string>(port.dims.size(), "n")});
     }
     auto model = std::make_shared<EchoModel>(std::move(specs), options.device);
     model->on_run = on_run;
     return model;
+  }
+
+  absl::Status Probe(const std::string&) override {
+    return well ? absl::OkStatus()
+                : absl::InternalError("the device is broken");
   }
 
   std::vector<DeviceReport> Devices() const override {
@@ -123,7 +129,8 @@ class FakeEngine final : public Engine {
   }
 
   std::atomic<int> loads = 0;
-  std::function<void()> on_run;  // Given to the models.
+  std::atomic<bool> well = true;  // Whether canaries come back right.
+  std::function<void()> on_run;   // Given to the models.
 };
 
 }  // namespace quern::server

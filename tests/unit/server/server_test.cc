@@ -152,18 +152,26 @@ TEST_F(ServerTest, EveryTypePassesThroughUnchanged) {
   }
 }
 
-TEST_F(ServerTest, IsLiveBeforeItIsReady) {
+TEST_F(ServerTest, IsReadyWhenItServesAndItsDevicesAreWell) {
+  engine_.well = false;
   Start();
   inference::ServerLiveResponse live;
   grpc::ClientContext c1;
   EXPECT_TRUE(v2_->ServerLive(&c1, {}, &live).ok() && live.live());
-  for (bool ready : {false, true}) {
-    server_->SetReady(ready);
+  const auto ready = [&] {
     inference::ServerReadyResponse response;
     grpc::ClientContext context;
-    ASSERT_TRUE(v2_->ServerReady(&context, {}, &response).ok());
-    EXPECT_EQ(response.ready(), ready);
+    EXPECT_TRUE(v2_->ServerReady(&context, {}, &response).ok());
+    return response.ready();
+  };
+  EXPECT_FALSE(ready());
+  server_->Serve();
+  EXPECT_FALSE(ready());
+  engine_.well = true;
+  for (int i = 0; i < 100 && !ready(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
+  EXPECT_TRUE(ready());
 }
 
 TEST_F(ServerTest, ARequestThatFindsTheQueueFullIsRefused) {

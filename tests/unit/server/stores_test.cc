@@ -16,11 +16,21 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::shared_ptr<const LoadedModel> Loaded(const std::string& label,
+// A model called "m".
+std::shared_ptr<const LoadedModel> Loaded(int64_t version,
                                           telemetry::Metrics& metrics) {
   return std::make_shared<const LoadedModel>(
-      label, std::make_shared<const graph::Graph>(), base::CompileOptions{},
-      std::make_shared<EchoModel>(std::vector<TensorSpec>{}), &metrics);
+      "m", version, std::make_shared<const graph::Graph>(),
+      base::CompileOptions{},
+      std::make_shared<EchoModel>(std::vector<TensorSpec>{}),
+      inference::ModelConfig(), &metrics);
+}
+
+RequestTimes Times(int64_t total_ns, int64_t queue_ns) {
+  RequestTimes times;
+  times.total_ns = total_ns;
+  times[Phase::kQueue] = queue_ns;
+  return times;
 }
 
 TEST(ModelNames, AreNoPathsAndNoTricks) {
@@ -49,8 +59,8 @@ TEST(ModelStore, ServesTheGreatestReadyVersionUnlessOneIsNamed) {
   for (int64_t version : {1, 2, 10}) {
     ASSERT_TRUE(store.BeginLoad("m", version).ok());
   }
-  store.EndLoad("m", 1, Loaded("m/1", metrics));
-  store.EndLoad("m", 2, Loaded("m/2", metrics));
+  store.EndLoad("m", 1, Loaded(1, metrics));
+  store.EndLoad("m", 2, Loaded(2, metrics));
   store.EndLoad("m", 10, absl::InternalError("no luck"));
   EXPECT_EQ(store.Find("m", "")->version, 2);
   EXPECT_EQ(store.Find("m", "1")->version, 1);
@@ -68,7 +78,7 @@ TEST(ModelStore, AFailedReloadKeepsTheVersionThatServes) {
   telemetry::Metrics metrics;
   ModelStore store(10, &metrics);
   ASSERT_TRUE(store.BeginLoad("m", 1).ok());
-  const auto first = Loaded("m/1", metrics);
+  const auto first = Loaded(1, metrics);
   store.EndLoad("m", 1, first);
   ASSERT_TRUE(store.BeginLoad("m", 1).ok());
   EXPECT_EQ(store.Find("m", "1")->loaded, first);
@@ -88,13 +98,13 @@ TEST(ModelStore, ARemovedModelLeavesTheMetricsAndRunsOn) {
   telemetry::Metrics metrics;
   ModelStore store(10, &metrics);
   ASSERT_TRUE(store.BeginLoad("m", 1).ok());
-  store.EndLoad("m", 1, Loaded("m/1", metrics));
+  store.EndLoad("m", 1, Loaded(1, metrics));
   const auto held = store.Find("m", "1")->loaded;
-  held->CountRequest(absl::StatusCode::kOk, 1000, 10);
+  held->CountRequest(absl::StatusCode::kOk, Times(1000, 10));
   EXPECT_THAT(MetricsText(metrics, [&] { return std::vector{held}; }),
               HasSubstr("quern_requests_total{model=\"m/1\",code=\"OK\"} 1"));
   ASSERT_TRUE(store.Remove("m", 1).ok());
-  held->CountRequest(absl::StatusCode::kOk, 1000, 10);
+  held->CountRequest(absl::StatusCode::kOk, Times(1000, 10));
   EXPECT_THAT(
       MetricsText(
           metrics,
@@ -107,9 +117,10 @@ TEST(ModelStore, AReplacedModelHandsItsLabelOver) {
   ModelStore store(10, &metrics);
   for (int i = 0; i < 2; ++i) {
     ASSERT_TRUE(store.BeginLoad("m", 1).ok());
-    store.EndLoad("m", 1, Loaded("m/1", metrics));
+    store.EndLoad("m", 1, Loaded(1, metrics));
   }
-  store.Find("m", "1")->loaded->CountRequest(absl::StatusCode::kOk, 1, 1);
+  store.Find("m", "1")->loaded->CountRequest(absl::StatusCode::kOk,
+                                             Times(1, 1));
   EXPECT_THAT(
       MetricsText(
           metrics,
@@ -119,7 +130,7 @@ TEST(ModelStore, AReplacedModelHandsItsLabelOver) {
 
 TEST(MetricsText, HasHistogramMeanVarianceAndCvOfEveryKernel) {
   telemetry::Metrics metrics;
-  const auto loaded = Loaded("m/1", metrics);
+  const auto loaded = Loaded(1, metrics);
   const auto& model = loaded->model();
   ASSERT_TRUE(model.Run({}, {}, {}, {}).ok());
   ASSERT_TRUE(model.Run({}, {}, {}, {}).ok());

@@ -168,7 +168,7 @@ absl::StatusOr<std::vector<int64_t>> RunOn(
   const void* const inputs[] = {input.data()};
   void* const outputs[] = {output.data()};
   const absl::StatusOr<ExecutionTimes> times =
-      executor.Run(vars, inputs, outputs, deadline);
+      executor.Run(vars, inputs, outputs, {.deadline = deadline});
   if (!times.ok()) return times.status();
   return output;
 }
@@ -265,8 +265,8 @@ TEST(Executor, RefusesARequestOverTheLimitOfItsArena) {
       ThreeSteps(maker, {.contexts = 1, .max_arena_bytes = 1024});
   EXPECT_EQ(RunOn(*executor, std::vector<int64_t>(65, 1)).status(),
             absl::ResourceExhaustedError(
-                "the temporaries of this request need more than the limit of "
-                "1024 bytes; send smaller inputs"));
+                "the temporaries of this request need 1152 bytes, the limit of "
+                "--max-arena-bytes is 1024; send smaller inputs"));
   EXPECT_TRUE(RunOn(*executor, std::vector<int64_t>(64, 1)).ok());
 }
 
@@ -276,9 +276,8 @@ TEST(Executor, RefusesSizesBeyond64Bits) {
   const int64_t vars[] = {int64_t{1} << 61};
   const void* const inputs[] = {nullptr};
   void* const outputs[] = {nullptr};
-  EXPECT_EQ(
-      executor->Run(vars, inputs, outputs, absl::InfiniteFuture()).status(),
-      absl::InvalidArgumentError("a size is beyond 64 bits"));
+  EXPECT_EQ(executor->Run(vars, inputs, outputs, {}).status(),
+            absl::InvalidArgumentError("a size is beyond 64 bits"));
   EXPECT_TRUE(RunOn(*executor, {1}).ok());
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/telemetry/metrics.h"
 
-#include <cmath>
 #include <set>
 #include <string>
 #include <thread>
@@ -63,28 +62,6 @@ TEST(Metrics, GaugesKeepTheLastValue) {
   metrics.Set(Metric::kModelsLoaded, {}, 3);
   metrics.Set(Metric::kModelsLoaded, {}, 2);
   EXPECT_EQ(metrics.GetNumber(Metric::kModelsLoaded)->Get(), 2);
-}
-
-TEST(Metrics, DerivesMomentsFromTheDurationsOfAKernel) {
-  Metrics metrics;
-  auto durations =
-      metrics.GetDistribution(Metric::kKernelDuration, {"m", "cpu", "k0"});
-  durations->Record(1'000'000'000);
-  durations->Record(3'000'000'000);
-  double cv = 0, mean = 0, variance = 0, launches = 0;
-  for (const Metrics::Sample& sample : metrics.Snapshot()) {
-    EXPECT_THAT(sample.labels, ElementsAre("m", "cpu", "k0"));
-    if (sample.metric == Metric::kKernelDurationCv) cv = sample.value;
-    if (sample.metric == Metric::kKernelDurationMean) mean = sample.value;
-    if (sample.metric == Metric::kKernelDurationVariance) {
-      variance = sample.value;
-    }
-    if (sample.metric == Metric::kKernelLaunches) launches = sample.value;
-  }
-  EXPECT_DOUBLE_EQ(mean, 2);
-  EXPECT_DOUBLE_EQ(variance, 2);
-  EXPECT_DOUBLE_EQ(cv, std::sqrt(2.0) / 2);
-  EXPECT_EQ(launches, 2);
 }
 
 TEST(Metrics, ForgetsAnUnloadedModel) {

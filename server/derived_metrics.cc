@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/derived_metrics.h"
+
+#include <fstream>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace quern::server {
+namespace {
+
+using telemetry::Distribution;
+using telemetry::Metric;
+using Labels = telemetry::Metrics::Labels;
+using Sample = telemetry::Metrics::Sample;
+
+constexpr double kSecondsPerNs = 1e-9;
+constexpr double kUsPerNs = 1e-3;
+
+void AddMoments(Metric mean, Metric variance, Metric cv, const Labels& labels,
+                const Distribution& time, std::vector<Sample>& out) {
+  out.push_back({mean, labels, time.mean_ns() * kSecondsPerNs, {}});
+  out.push_back({variance,
+                 labels,
+                 time.variance_ns2() * kSecondsPerNs * kSecondsPerNs,
+                 {}});
+  out.push_back({cv, labels, time.cv(), {}});
+}
+
+// Triton's word for why a request failed.
+const char* TritonReason(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kUnavailable:
+      return "REJECTED";
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kDeadlineExceeded:
+      return "CANCELED";
+    case absl::StatusCode::kInternal:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kUnknown:
+      return "BACKEND";
+    default:
+      return "OTHER";
+  }
+}
+
+void AddTriton(const LoadedModel& loaded, const ModelStatistics& statistics,
+               std::vector<Sample>& out) {
+  const Labels labels = {loaded.name(), absl::StrCat(loaded.version())};
+  const auto add = [&](Metric metric, double value) {
+    out.push_back({metric, labels, value, {}});
+  };
+  const auto phase_us = [&](Phase phase) {
+    return statistics.phase[static_cast<size_t>(phase)].sum_ns() * kUsPerNs;
+  };
+  add(Metric::kNvRequestSuccess,
+      static_cast<double>(statistics.success.count()));
+  add(Metric::kNvCount, static_cast<double>(statistics.inferences));
+  add(Metric::kNvExecCount, static_cast<double>(statistics.executions));
+  add(Metric::kNvRequestDuration, statistics.success.sum_ns() * kUsPerNs);
+  add(Metric::kNvQueueDuration, phase_us(Phase::kQueue));
+  add(Metric::kNvComputeInput, phase_us(Phase::kInput));
+  add(Metric::kNvComputeInfer, phase_us(Phase::kExecute));
+  add(Metric::kNvComputeOutput, phase_us(Phase::kOutput));
+  add(Metric::kNvPending, static_cast<double>(loaded.pending()));
+  add(Metric::kNvLoadDuration, loaded.model().compile_report().total_ms * 1e-3);
+  std::map<std::string, double> failures = {
+      {"REJECTED", 0}, {"CANCELED", 0}, {"BACKEND", 0}, {"OTHER", 0}};
+  for (const auto& [code, count] : statistics.by_code) {
+    if (code == absl::StatusCode::kOk) continue;
+    failures[TritonReason(code)] += static_cast<double>(count);
+  }
+  for (const auto& [reason, count] : failures) {
+    Labels with_reason = labels;
+    with_reason.push_back(reason);
+    out.push_back({Metric::kNvRequestFailure, with_reason, count, {}});
+  }
+}
+
+}  // namespace
+
+std::vector<Sample> DerivedSamples(
+    const std::vector<std::shared_ptr<const LoadedModel>>& models,
+    bool triton) {
+  std::vector<Sample> out;
+  // Labels are {model, device, kernel}; launches of the same kernel in several
+  // graphs of a client share them.
+  std::map<Labels, Distribution> kernels;
+  for (const std::shared_ptr<const LoadedModel>& loaded : models) {
+    for (const KernelReport& kernel : loaded->model().Kernels()) {
+      kernels[{loaded->label(), kernel.device, kernel.name}].Merge(kernel.time);
+    }
+    const ModelStatistics statistics = loaded->Statistics();
+    for (size_t i = 0; i < kPhases; ++i) {
+      AddMoments(Metric::kRequestPhaseMean, Metric::kRequestPhaseVariance,
+                 Metric::kRequestPhaseCv,
+                 {loaded->label(), NameOf(static_cast<Phase>(i))},
+                 statistics.phase[i], out);
+    }
+    AddMoments(Metric::kRequestPhaseMean, Metric::kRequestPhaseVariance,
+               Metric::kRequestPhaseCv, {loaded->label(), "total"},
+               statistics.success, out);
+    if (triton && loaded->version() > 0) AddTriton(*loaded, statistics, out);
+  }
+  for (const auto& [labels, time] : kernels) {
+    out.push_back({Metric::kKernelDuration, labels, 0, time});
+    out.push_back({Metric::kKernelLaunches,
+                   labels,
+                   static_cast<double>(time.count()),
+                   {}});
+    AddMoments(Metric::kKernelDurationMean, Metric::kKernelDurationVariance,
+               Metric::kKernelDurationCv, labels, time, out);
+  }
+  return out;
+}
+
+std::vector<Sample> MachineMeter::Read() {
+  std::vector<Sample> out;
+  std::ifstream memory("/proc/meminfo");
+  std::map<std::string, double> kib;
+  std::string line;
+  while (std::getline(memory, line)) {
+    const size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    kib[line.substr(0, colon)] = std::atof(line.c_str() + colon + 1);
+  }
+  if (kib.contains("MemTotal") && kib.contains("MemAvailable")) {
+    const double total = kib["MemTotal"] * 1024;
+    out.push_back({Metric::kNvCpuMemoryTotal, {}, total, {}});
+    out.push_back(
+        {Metric::kNvCpuMemoryUsed, {}, total - kib["MemAvailable"] * 1024, {}});
+  }
+  // user nice system idle iowait irq softirq steal
+  std::ifstream stat("/proc/stat");
+  std::string cpu;
+  stat >> cpu;
+  int64_t ticks = 0;
+  int64_t total = 0;
+  int64_t idle = 0;
+  for (int i = 0; i < 8 && stat >> ticks; ++i) {
+    total += ticks;
+    if (i == 3 || i == 4) idle += ticks;
+  }
+  base::MutexLock lock(&mutex_);
+  const int64_t span = total - total_;
+  if (total_ > 0 && span > 0) {
+    out.push_back(
+        {Metric::kNvCpuUtilization,
+         {},
+         static_cast<double>(total - idle - busy_) / static_cast<double>(span),
+         {}});
+  }
+  busy_ = total - idle;
+  total_ = total;
+  return out;
+}
+
+}  // namespace quern::server

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The V2 inference protocol, whatever carries it: each method answers one
+// message with another. gRPC and HTTP translate their wires to these messages
+// and know nothing else of the protocol.
+//
+// Any thread may call it. Methods return at once; what takes long is done on
+// the queues, and `done` is called from there. Inputs are read where they lie
+// in the request, outputs are written into the response.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+
+#include "engine/telemetry/metrics.h"
+#include "proto/inference/grpc_service.pb.h"
+#include "server/admission.h"
+#include "server/call.h"
+#include "server/model_store.h"
+#include "server/repository.h"
+#include "server/work_queue.h"
+
+namespace quern::server {
+
+// What the handlers work with; all outlive them.
+struct V2Parts {
+  ModelStore* models = nullptr;
+  Repository* repository = nullptr;
+  Admission* admission = nullptr;
+  WorkQueue* requests = nullptr;
+  WorkQueue* loads = nullptr;
+  telemetry::Metrics* metrics = nullptr;
+  int64_t max_message_bytes = 0;
+  bool loads_allowed = true;  // False where the repository is polled.
+};
+
+class V2Handlers {
+ public:
+  explicit V2Handlers(const V2Parts& parts);
+
+  // Whether ServerReady says yes.
+  void SetReady(bool ready) { ready_.store(ready); }
+  [[nodiscard]] bool ready() const { return ready_.load(); }
+
+#define QUERN_V2_METHOD(method)                                            \
+  void method(const Call& call, const inference::method##Request& request, \
+              inference::method##Response& response, Done done)
+  QUERN_V2_METHOD(ServerLive);
+  QUERN_V2_METHOD(ServerReady);
+  QUERN_V2_METHOD(ModelReady);
+  QUERN_V2_METHOD(ServerMetadata);
+  QUERN_V2_METHOD(ModelMetadata);
+  QUERN_V2_METHOD(ModelInfer);
+  QUERN_V2_METHOD(ModelConfig);
+  QUERN_V2_METHOD(ModelStatistics);
+  QUERN_V2_METHOD(RepositoryIndex);
+  QUERN_V2_METHOD(RepositoryModelLoad);
+  QUERN_V2_METHOD(RepositoryModelUnload);
+  QUERN_V2_METHOD(TraceSetting);
+  QUERN_V2_METHOD(LogSettings);
+  QUERN_V2_METHOD(SystemSharedMemoryStatus);
+  QUERN_V2_METHOD(SystemSharedMemoryRegister);
+  QUERN_V2_METHOD(SystemSharedMemoryUnregister);
+  QUERN_V2_METHOD(CudaSharedMemoryStatus);
+  QUERN_V2_METHOD(CudaSharedMemoryRegister);
+  QUERN_V2_METHOD(CudaSharedMemoryUnregister);
+#undef QUERN_V2_METHOD
+
+ private:
+  // One inference of a model that was found, to its end.
+  absl::Status Infer(const Call& call, const LoadedModel& loaded,
+                     const inference::ModelInferRequest& request,
+                     inference::ModelInferResponse& response);
+
+  // Runs a load or unload of the model that a request names. KServe's SDK puts
+  // the name where Triton has that of the repository.
+  void Control(const std::string& repository_name,
+               const std::string& model_name, Done done,
+               std::function<absl::Status(const std::string& name)> work);
+
+  const V2Parts parts_;
+  std::atomic<bool> ready_ = false;
+  std::shared_ptr<telemetry::Number> in_flight_;
+};
+
+}  // namespace quern::server
