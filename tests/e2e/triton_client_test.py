@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speaks to a quernd that serves the generated perceptron as 'mlp'.
 
-usage: triton_client_test.py HOST:PORT
+usage: triton_client_test.py HOST:PORT MODEL.onnx
 """
 import queue
 import sys
@@ -10,6 +10,7 @@ import unittest
 import numpy as np
 import tritonclient.grpc as triton
 
+MODEL = sys.argv.pop()
 ADDRESS = sys.argv.pop()
 
 
@@ -92,8 +93,48 @@ class TritonClientTest(unittest.TestCase):
                 [input_of(features(1).astype(np.float64), datatype="FP64")])
 
     def test_what_is_not_there_is_unimplemented(self):
-        with self.assertRaisesRegex(Exception, "not supported by this"):
-            self.client.get_inference_statistics("mlp")
+        with self.assertRaisesRegex(Exception, "not supported"):
+            self.client.register_system_shared_memory("r", "/k", 64)
+        # Clients tidy up before they begin.
+        self.client.unregister_system_shared_memory()
+
+    def test_the_config_and_the_statistics_are_there(self):
+        config = self.client.get_model_config("mlp").config
+        self.assertEqual(config.name, "mlp")
+        self.assertEqual(config.max_batch_size, 0)
+        self.assertFalse(config.model_transaction_policy.decoupled)
+        before = self.client.get_inference_statistics("mlp").model_stats[0]
+        self.client.infer("mlp", [input_of(features(2))])
+        after = self.client.get_inference_statistics("mlp").model_stats[0]
+        self.assertEqual(after.inference_count, before.inference_count + 1)
+        self.assertGreater(
+            after.inference_stats.success.ns,
+            before.inference_stats.success.ns)
+
+    def test_a_model_is_loaded_from_bytes_and_unloaded(self):
+        with open(MODEL, "rb") as file:
+            content = file.read()
+        self.client.load_model(
+            "other", config="{}", files={"file:1/model.onnx": content})
+        self.assertTrue(self.client.is_model_ready("other"))
+        expected = self.client.infer("mlp", [input_of(features(2))])
+        got = self.client.infer("other", [input_of(features(2))])
+        np.testing.assert_array_equal(
+            got.as_numpy("probabilities"), expected.as_numpy("probabilities"))
+        self.client.unload_model("other")
+        self.assertFalse(
+            [m for m in self.client.get_model_repository_index().models
+             if m.name == "other"])
+        with self.assertRaisesRegex(Exception, "no model 'other'"):
+            self.client.infer("other", [input_of(features(2))])
+
+    def test_the_log_level_can_be_changed(self):
+        settings = self.client.update_log_settings({"log_verbose_level": 1})
+        self.assertEqual(
+            settings.settings["log_verbose_level"].uint32_param, 1)
+        with self.assertRaisesRegex(Exception, "log_file"):
+            self.client.update_log_settings({"log_file": "/tmp/x"})
+        self.client.update_log_settings({"log_verbose_level": 0})
 
     def test_the_index_lists_the_model(self):
         index = self.client.get_model_repository_index()

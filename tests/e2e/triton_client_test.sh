@@ -28,7 +28,8 @@ until grep -q '^quernd ready' "$work/stdout"; do
   sleep 0.1
 done
 address=$(sed -n 's/^quernd ready grpc=\([^ ]*\).*/\1/p' "$work/stdout")
-"$python" "$(dirname "${BASH_SOURCE[0]}")/triton_client_test.py" "$address"
+"$python" "$(dirname "${BASH_SOURCE[0]}")/triton_client_test.py" "$address" \
+  "$work/models/mlp/1/model.onnx"
 kill -TERM "$server"
 wait "$server"
 server=

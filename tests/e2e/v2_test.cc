@@ -27,6 +27,8 @@ class Repository {
     const std::string file = PerceptronFile();
     WriteFile(path() + "/mlp/1/model.onnx", file);
     WriteFile(path() + "/mlp/3/model.onnx", file);
+    WriteFile(path() + "/mlp/config.pbtxt",
+              "version_policy { all { } } instance_group { count: 2 }");
     WriteFile(path() + "/broken/1/model.onnx", file.substr(0, 100));
     WriteFile(path() + "/..odd/1/model.onnx", file);
   }
@@ -321,18 +323,82 @@ TEST_F(V2, ReflectionNamesTheServices) {
 }
 
 TEST_F(V2, WhatIsNotThereAnswersUnimplementedWithASentence) {
-  for (const char* method :
-       {"ModelConfig", "ModelStatistics", "RepositoryModelLoad",
-        "RepositoryModelUnload", "SystemSharedMemoryStatus",
-        "SystemSharedMemoryRegister", "SystemSharedMemoryUnregister",
-        "CudaSharedMemoryStatus", "CudaSharedMemoryRegister",
-        "CudaSharedMemoryUnregister", "TraceSetting", "LogSettings",
-        "ModelStreamInfer"}) {
+  for (const char* method : {"SystemSharedMemoryRegister",
+                             "CudaSharedMemoryRegister", "ModelStreamInfer"}) {
     const grpc::Status status = CallRaw(
         *daemon_, absl::StrCat("/inference.GRPCInferenceService/", method), "");
     EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << method;
-    EXPECT_THAT(status.error_message(), HasSubstr("by this version")) << method;
+    EXPECT_THAT(status.error_message(), HasSubstr("not supported")) << method;
   }
+}
+
+TEST_F(V2, TheConfigIsCompleteAndStatisticsCount) {
+  inference::ModelConfigRequest config_request;
+  config_request.set_name("mlp");
+  inference::ModelConfigResponse config;
+  grpc::ClientContext c1;
+  ASSERT_TRUE(daemon_->v2().ModelConfig(&c1, config_request, &config).ok());
+  EXPECT_EQ(config.config().name(), "mlp");
+  EXPECT_EQ(config.config().max_batch_size(), 0);
+  EXPECT_TRUE(config.config().version_policy().has_all());
+  ASSERT_EQ(config.config().input_size(), 1);
+  EXPECT_EQ(config.config().input(0).data_type(), inference::TYPE_FP32);
+  EXPECT_THAT(config.config().input(0).dims(), ::testing::ElementsAre(-1, 64));
+
+  const auto statistics = [&] {
+    inference::ModelStatisticsRequest request;
+    request.set_name("mlp");
+    request.set_version("3");
+    inference::ModelStatisticsResponse response;
+    grpc::ClientContext context;
+    EXPECT_TRUE(
+        daemon_->v2().ModelStatistics(&context, request, &response).ok());
+    EXPECT_EQ(response.model_stats_size(), 1);
+    return response.model_stats(0);
+  };
+  const auto before = statistics();
+  ASSERT_TRUE(Serves());
+  inference::ModelInferRequest bad = PerceptronRequest(1);
+  bad.mutable_inputs(0)->set_datatype("FP64");
+  EXPECT_FALSE(Infer(*daemon_, bad).status.ok());
+  const auto after = statistics();
+  EXPECT_EQ(after.inference_count(), before.inference_count() + 1);
+  EXPECT_EQ(after.execution_count(), before.execution_count() + 1);
+  EXPECT_EQ(after.inference_stats().success().count(),
+            before.inference_stats().success().count() + 1);
+  EXPECT_EQ(after.inference_stats().fail().count(),
+            before.inference_stats().fail().count() + 1);
+  EXPECT_GT(after.inference_stats().compute_infer().ns(),
+            before.inference_stats().compute_infer().ns());
+  EXPECT_GT(after.last_inference(), 0u);
+  EXPECT_EQ(daemon_->Metric("nv_inference_request_success{model=\"mlp\","
+                            "version=\"3\"}"),
+            static_cast<double>(after.inference_stats().success().count()));
+  for (const char* phase : {"queue", "input", "execute", "output", "total"}) {
+    EXPECT_GT(daemon_->Metric(absl::StrCat(
+                  "quern_request_phase_mean_seconds{model=\"mlp/3\",phase=\"",
+                  phase, "\"}")),
+              0)
+        << phase;
+  }
+}
+
+TEST_F(V2, ARequestGetsItsOwnBreakdownIfItAsks) {
+  inference::ModelInferRequest request = PerceptronRequest(8);
+  EXPECT_EQ(Infer(*daemon_, request).response.parameters_size(), 0);
+  (*request.mutable_parameters())["quern_timing"].set_bool_param(true);
+  const Called called = Infer(*daemon_, request);
+  ASSERT_TRUE(called.status.ok()) << called.status.error_message();
+  const auto& parameters = called.response.parameters();
+  for (const char* name : {"quern_queue_ns", "quern_input_ns",
+                           "quern_execute_ns", "quern_output_ns"}) {
+    ASSERT_TRUE(parameters.contains(name)) << name;
+    EXPECT_GE(parameters.at(name).int64_param(), 0) << name;
+  }
+  EXPECT_GT(parameters.at("quern_execute_ns").int64_param(), 0);
+  EXPECT_THAT(parameters.at("quern_kernels").string_param(),
+              ::testing::MatchesRegex("[a-z0-9_]+ [0-9]+(, [a-z0-9_]+ "
+                                      "[0-9]+)*"));
 }
 
 TEST_F(V2, SixteenClientsAtOnceAllGetTheRightAnswer) {
@@ -412,7 +478,7 @@ TEST(Daemon, RefusesToStartWithASentenceForWhatIsWrong) {
        "--grpc-address: expected HOST:PORT or unix:PATH, got 'nowhere'"},
       {{"--grpc-address", "127.0.0.1:70000"}, "expected HOST:PORT"},
       {{"--grpc-address", "127.0.0.1:0", "--model-repository", "/nonexistent"},
-       "the model repository /nonexistent is no folder"},
+       "cannot read the folder /nonexistent"},
       {{"--grpc-address", "127.0.0.1:0", "--devices", "abacus"}, "abacus"},
       {{"--frobnicate"}, "frobnicate"},
       {{"--contexts", "0"}, "contexts"},
