@@ -17,7 +17,7 @@ absl::StatusOr<std::unique_ptr<Connection>> OpenConnection(
       return absl::InvalidArgumentError(
           "--cache-dir is for a server of this command, not for --server");
     }
-    return Connection::To(options.server);
+    return Connection::To(options.server, options.token, options.tls_ca);
   }
   std::vector<std::string> arguments = {"--max-message-bytes", "2147483647"};
   if (options.threads > 0) {

@@ -21,14 +21,19 @@ namespace quern::cli {
 // What the command line says, for all commands.
 struct Options {
   std::string server;  // Empty: start one.
+  std::string token;   // For a server with --token-file.
+  std::string tls_ca;  // PEM file; the server speaks TLS.
   std::string device;  // Empty: the server's default.
   std::string model;   // MODEL; may be empty where the command allows it.
-  std::vector<std::string> folders;      // Of check.
-  std::string inputs;                    // "random", a folder, or empty.
-  std::string output;                    // A folder for the outputs of run.
-  std::string stage = "notes";           // Of explain.
-  std::string kernel;                    // Of explain.
-  std::map<std::string, int64_t> sizes;  // Of free dimensions, by name.
+  std::vector<std::string> folders;  // Of check.
+  std::string inputs;                // "random", a folder, or empty.
+  std::string output;                // A folder for the outputs of run.
+  std::string stage = "notes";       // Of explain.
+  std::string kernel;                // Of explain.
+  std::string file;                  // Of load; empty: the repository's.
+  int64_t version = 1;               // Of load with a file.
+  std::map<std::string, std::string> settings;  // Of load.
+  std::map<std::string, int64_t> sizes;         // Of free dimensions, by name.
   Tolerance tolerance;
   uint64_t seed = 1;
   int threads = 0;
@@ -74,6 +79,9 @@ class ProgressLine {
 [[nodiscard]] absl::Status ListModels(const Options& options);
 [[nodiscard]] absl::Status ListDevices(const Options& options);
 [[nodiscard]] absl::Status ListKernels(const Options& options);
+[[nodiscard]] absl::Status Load(const Options& options);
+[[nodiscard]] absl::Status Unload(const Options& options);
+[[nodiscard]] absl::Status Stats(const Options& options);
 
 // Returns whether no test failed.
 [[nodiscard]] absl::StatusOr<bool> Check(const Options& options);

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <mutex>
 #include <signal.h>
 #include <spawn.h>
@@ -16,12 +18,44 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include <grpcpp/support/client_interceptor.h>
 #include <sys/wait.h>
 
 extern char** environ;
 
 namespace quern::cli {
 namespace {
+
+// Adds the token to every call.
+class TokenAdder final : public grpc::experimental::Interceptor {
+ public:
+  explicit TokenAdder(std::string token) : token_(std::move(token)) {}
+  void Intercept(grpc::experimental::InterceptorBatchMethods* batch) override {
+    if (batch->QueryInterceptionHookPoint(
+            grpc::experimental::InterceptionHookPoints::
+                PRE_SEND_INITIAL_METADATA)) {
+      batch->GetSendInitialMetadata()->emplace("authorization",
+                                               absl::StrCat("Bearer ", token_));
+    }
+    batch->Proceed();
+  }
+
+ private:
+  const std::string token_;
+};
+
+class TokenAdderFactory final
+    : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  explicit TokenAdderFactory(std::string token) : token_(std::move(token)) {}
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo*) override {
+    return new TokenAdder(token_);  // gRPC owns it.
+  }
+
+ private:
+  const std::string token_;
+};
 
 namespace fs = std::filesystem;
 
@@ -98,18 +132,38 @@ void CleanUpOnSignals() {
   }).detach();
 }
 
-std::unique_ptr<Connection> Connection::To(const std::string& address) {
+absl::StatusOr<std::unique_ptr<Connection>> Connection::To(
+    const std::string& address, const std::string& token,
+    const std::string& tls_ca) {
+  std::shared_ptr<grpc::ChannelCredentials> credentials =
+      grpc::InsecureChannelCredentials();
+  if (!tls_ca.empty()) {
+    std::ifstream file(tls_ca, std::ios::binary);
+    if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", tls_ca));
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs.assign(std::istreambuf_iterator<char>(file),
+                                  std::istreambuf_iterator<char>());
+    credentials = grpc::SslCredentials(options);
+  }
   std::unique_ptr<Connection> connection(new Connection);
-  connection->Connect(address);
+  connection->Connect(address, token, credentials);
   return connection;
 }
 
-void Connection::Connect(const std::string& address) {
+void Connection::Connect(
+    const std::string& address, const std::string& token,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
-  const auto channel = grpc::CreateCustomChannel(
-      address, grpc::InsecureChannelCredentials(), arguments);
+  std::vector<
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
+      interceptors;
+  if (!token.empty()) {
+    interceptors.push_back(std::make_unique<TokenAdderFactory>(token));
+  }
+  const auto channel = grpc::experimental::CreateCustomChannelWithInterceptors(
+      address, credentials, arguments, std::move(interceptors));
   graphs_ = v1::GraphService::NewStub(channel);
   v2_ = inference::GRPCInferenceService::NewStub(channel);
 }
@@ -177,7 +231,7 @@ absl::Status Connection::Spawn(const std::vector<std::string>& arguments) {
   const absl::StatusOr<std::string> line = WaitForReadyLine(out->read_fd);
   close(out->read_fd);
   if (!line.ok()) return line.status();
-  Connect(address);
+  Connect(address, "", grpc::InsecureChannelCredentials());
   return absl::OkStatus();
 }
 

@@ -27,9 +27,13 @@ namespace quern::cli {
 
 class Connection {
  public:
-  // A server at HOST:PORT or unix:PATH. Nothing is sent yet.
-  [[nodiscard]] static std::unique_ptr<Connection> To(
-      const std::string& address);
+  // A server at HOST:PORT or unix:PATH. Nothing is sent yet. Each call carries
+  // `token` unless it is empty; with `tls_ca`, a PEM file, the connection is by
+  // TLS to a server with a certificate of that authority, kNotFound if it
+  // cannot be read.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Connection>> To(
+      const std::string& address, const std::string& token,
+      const std::string& tls_ca);
 
   // Starts the quernd that lies beside this program with `arguments` and waits
   // until it is ready. kNotFound if there is none, kUnavailable, with the
@@ -51,7 +55,8 @@ class Connection {
 
  private:
   Connection() = default;
-  void Connect(const std::string& address);
+  void Connect(const std::string& address, const std::string& token,
+               const std::shared_ptr<grpc::ChannelCredentials>& credentials);
   absl::Status Spawn(const std::vector<std::string>& arguments);
   absl::StatusOr<std::string> WaitForReadyLine(int stdout_fd);
 

@@ -58,13 +58,19 @@ int Main(int argc, char** argv) {
   CleanUpOnSignals();
   Options o;
   std::vector<std::string> sizes;
+  std::vector<std::string> assignments;
   if (const char* server = std::getenv("QUERN_SERVER")) o.server = server;
+  // Not on command lines, which others can read.
+  if (const char* token = std::getenv("QUERN_TOKEN")) o.token = token;
   CLI::App app("quern talks to quernd, or starts one for a command", "quern");
   app.require_subcommand(1);
   app.fallthrough();
   app.add_option("--server", o.server,
                  "HOST:PORT or unix:PATH; without it (and QUERN_SERVER) a "
                  "server is started");
+  app.add_option("--tls-ca", o.tls_ca,
+                 "PEM file of the authority of the server's certificate; a "
+                 "token is taken from QUERN_TOKEN");
   app.add_flag("--json", o.json, "print JSON for programs");
   app.add_flag("--progress", o.progress,
                "show progress though this is no terminal");
@@ -111,6 +117,23 @@ int Main(int argc, char** argv) {
   explain->add_option("--kernel", o.kernel, "one kernel by its name");
 
   auto* models = app.add_subcommand("models", "list the served models");
+  auto* load = app.add_subcommand(
+      "load", "load a model of the server's repository, or a file");
+  load->add_option("model", o.model, "its name")->required();
+  load->add_option("--file", o.file, "an ONNX file to send")
+      ->check(CLI::ExistingFile);
+  load->add_option("--version", o.version, "its version, with --file")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--set", assignments,
+                   "KEY=VALUE: a setting as in the parameters of config.pbtxt")
+      ->allow_extra_args(false);
+  AddDevice(load, o);
+  auto* unload = app.add_subcommand("unload", "end the service of a model");
+  unload->add_option("model", o.model, "its name")->required();
+  auto* stats = app.add_subcommand(
+      "stats", "show how many requests a model had, and where their time went");
+  stats->add_option("model", o.model, "its name; default: all");
   auto* devices = app.add_subcommand("devices", "list the server's devices");
   auto* kernels = app.add_subcommand(
       "kernels", "list the kernels of what is loaded, with their times");
@@ -131,7 +154,19 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "quern: --dim: %s\n", wrong.c_str());
     return 2;
   }
+  for (const std::string& assignment : assignments) {
+    const size_t equals = assignment.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      std::fprintf(stderr, "quern: --set: expected KEY=VALUE, got %s\n",
+                   assignment.c_str());
+      return 2;
+    }
+    o.settings[assignment.substr(0, equals)] = assignment.substr(equals + 1);
+  }
   if (run->parsed()) return Report(Run(o));
+  if (load->parsed()) return Report(Load(o));
+  if (unload->parsed()) return Report(Unload(o));
+  if (stats->parsed()) return Report(Stats(o));
   if (bench->parsed()) return Report(Bench(o));
   if (explain->parsed()) return Report(Explain(o));
   if (models->parsed()) return Report(ListModels(o));

@@ -236,5 +236,39 @@ TEST_F(Cli, WhatIsWrongIsSaidOnTheStandardError) {
   }
 }
 
+TEST_F(Cli, LoadsCountsAndUnloadsAModelOfAServerWithTokens) {
+  const std::string file = folder_.path() + "/m.onnx";
+  const std::string tokens = folder_.path() + "/tokens";
+  WriteFile(file, MatMulFile(2, 3));
+  WriteFile(tokens, "admin admin-token-0123456789\n");
+  Daemon daemon({"--token-file", tokens});
+  ASSERT_FALSE(daemon.address().empty());
+  const auto quern = [&](std::vector<std::string> words) {
+    words.insert(words.begin(),
+                 {Program("quern"), "--server", daemon.address()});
+    return RunProgram(words);
+  };
+  EXPECT_THAT(quern({"load", "m", "--file", file}).err,
+              HasSubstr("UNAUTHENTICATED"));
+  setenv("QUERN_TOKEN", "admin-token-0123456789", 1);
+  const Finished refused =
+      quern({"load", "m", "--file", file, "--set", "numerics=fast"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("expected default or strict"));
+  EXPECT_EQ(quern({"load", "m", "--file", file, "--set", "warmup=least"}).out,
+            "m is loaded\n");
+  EXPECT_EQ(quern({"run", "m", "--dim", "n=4"}).exit_code, 0);
+  const Finished stats = quern({"stats", "m", "--json"});
+  const auto json = nlohmann::json::parse(stats.out);
+  EXPECT_EQ(json[0]["inferences"], 1);
+  EXPECT_EQ(json[0]["times"]["success"]["count"], 1);
+  EXPECT_THAT(quern({"stats"}).out, HasSubstr("m version 1: 1 inferences"));
+  EXPECT_EQ(quern({"unload", "m"}).out, "m is unloaded\n");
+  EXPECT_EQ(quern({"unload", "m"}).exit_code, 1);
+  unsetenv("QUERN_TOKEN");
+  EXPECT_THAT(RunProgram({Program("quern"), "load", "m"}).err,
+              HasSubstr("--server"));
+}
+
 }  // namespace
 }  // namespace quern::e2e
