@@ -197,6 +197,86 @@ TEST_F(ServerTest, ARequestThatFindsTheQueueFullIsRefused) {
   EXPECT_TRUE(first.ok()) << first.error_message();
 }
 
+TEST_F(ServerTest, AModelHasNoMoreRequestsUnderWayThanItsLimit) {
+  const auto gate = std::make_shared<Gate>();
+  engine_.on_run = [gate] { gate->Wait(); };
+  Config config;
+  config.max_pending_per_model = 1;
+  Start(config);
+  PublishEcho(ir::DType::kI8);
+  std::thread client([&] {
+    inference::ModelInferResponse response;
+    EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
+  });
+  gate->AwaitOne();
+  inference::ModelInferResponse response;
+  const grpc::Status second = Infer(Request(ir::DType::kI8, "abc"), &response);
+  EXPECT_EQ(second.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(second.error_message(), HasSubstr("--max-pending-per-model"));
+  EXPECT_THAT(second.error_message(), HasSubstr("try again later"));
+  gate->Open();
+  client.join();
+  EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
+}
+
+TEST_F(ServerTest, RequestsUnderWayHaveNoMoreBytesThanTheLimit) {
+  const auto gate = std::make_shared<Gate>();
+  engine_.on_run = [gate] { gate->Wait(); };
+  Config config;
+  config.max_bytes_in_flight = 1000;
+  Start(config);
+  PublishEcho(ir::DType::kI8);
+  std::thread client([&] {
+    inference::ModelInferResponse response;
+    // One that is alone may be larger: no request is refused for ever.
+    EXPECT_TRUE(
+        Infer(Request(ir::DType::kI8, std::string(5000, 'a')), &response).ok());
+  });
+  gate->AwaitOne();
+  inference::ModelInferResponse response;
+  const grpc::Status second = Infer(Request(ir::DType::kI8, "abc"), &response);
+  EXPECT_EQ(second.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(second.error_message(), HasSubstr("--max-bytes-in-flight"));
+  gate->Open();
+  client.join();
+  EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
+}
+
+TEST_F(ServerTest, ACancelledRequestIsNotRun) {
+  const auto gate = std::make_shared<Gate>();
+  std::atomic<int> runs = 0;
+  engine_.on_run = [gate, &runs] {
+    ++runs;
+    gate->Wait();
+  };
+  Config config;
+  config.request_threads = 1;
+  Start(config);
+  PublishEcho(ir::DType::kI8);
+  std::thread client([&] {
+    inference::ModelInferResponse response;
+    EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
+  });
+  gate->AwaitOne();
+  grpc::ClientContext context;
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    context.TryCancel();
+  });
+  inference::ModelInferResponse response;
+  EXPECT_EQ(v2_->ModelInfer(&context, Request(ir::DType::kI8, "abc"), &response)
+                .error_code(),
+            grpc::StatusCode::CANCELLED);
+  canceller.join();
+  // The server learns of it a moment after the client.
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  gate->Open();
+  client.join();
+  // The one after it shows that its turn has passed.
+  EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
+  EXPECT_EQ(runs, 2);
+}
+
 TEST_F(ServerTest, ShutdownAnswersWhatWasAcceptedBefore) {
   const auto gate = std::make_shared<Gate>();
   engine_.on_run = [gate] { gate->Wait(); };
