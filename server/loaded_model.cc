@@ -42,7 +42,11 @@ LoadedModel::LoadedModel(std::string name, int64_t version,
       options_(std::move(options)),
       model_(std::move(model)),
       config_(std::move(config)),
-      metrics_(metrics) {}
+      metrics_(metrics),
+      batcher_(config_.has_dynamic_batching()
+                   ? std::make_unique<Batcher>(model_.get(), config_, label_,
+                                               INT32_MAX, metrics)
+                   : nullptr) {}
 
 LoadedModel::~LoadedModel() { Retire(); }
 

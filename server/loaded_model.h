@@ -23,6 +23,7 @@
 #include "engine/engine.h"
 #include "engine/telemetry/metrics.h"
 #include "proto/inference/model_config.pb.h"
+#include "server/batcher.h"
 
 namespace quern::server {
 
@@ -63,7 +64,8 @@ struct ModelStatistics {
 
 class LoadedModel {
  public:
-  // `config` describes the model to clients, completed.
+  // `config` describes the model to clients, completed; with dynamic batching,
+  // requests of the model are to go through its batcher.
   LoadedModel(std::string name, int64_t version,
               std::shared_ptr<const graph::Graph> graph,
               base::CompileOptions options, std::shared_ptr<const Model> model,
@@ -82,6 +84,9 @@ class LoadedModel {
   }
   [[nodiscard]] const base::CompileOptions& options() const { return options_; }
   [[nodiscard]] const inference::ModelConfig& config() const { return config_; }
+
+  // Null if requests are not joined.
+  [[nodiscard]] Batcher* batcher() const { return batcher_.get(); }
 
   // Counts one request that ended with `code` and was `rows` inferences.
   void CountRequest(absl::StatusCode code, const RequestTimes& times,
@@ -110,6 +115,7 @@ class LoadedModel {
   const std::shared_ptr<const Model> model_;
   const inference::ModelConfig config_;
   telemetry::Metrics* const metrics_;
+  const std::unique_ptr<Batcher> batcher_;
   mutable std::atomic<int64_t> pending_ = 0;
   mutable base::Mutex mutex_;
   mutable bool listed_ ABSL_GUARDED_BY(mutex_) = false;

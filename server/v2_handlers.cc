@@ -122,6 +122,43 @@ void Describe(const LoadedModel& loaded, inference::ModelStatistics* out) {
   memory->set_byte_size(static_cast<uint64_t>(report.weight_bytes));
 }
 
+std::vector<std::string> NamesOf(const inference::ModelInferRequest& request) {
+  std::vector<std::string> names;
+  for (const auto& output : request.outputs()) names.push_back(output.name());
+  return names;
+}
+
+// Of a request that was decoded.
+std::vector<int> SelectedOutputs(const LoadedModel& loaded,
+                                 const inference::ModelInferRequest& request) {
+  return SelectOutputs(NamesOf(request), loaded.model().outputs())
+      .value_or(std::vector<int>{});
+}
+
+// Adds an output to the response; where its bytes go.
+std::string* AddOutput(const TensorSpec& spec, const std::vector<int64_t>& dims,
+                       inference::ModelInferResponse& response) {
+  inference::ModelInferResponse::InferOutputTensor* output =
+      response.add_outputs();
+  output->set_name(spec.name);
+  output->set_datatype(V2Name(spec.dtype));
+  for (int64_t dim : dims) output->add_shape(dim);
+  return response.add_raw_output_contents();
+}
+
+// Fills in what a response has beside its outputs.
+void Complete(const LoadedModel& loaded,
+              const inference::ModelInferRequest& request,
+              const RequestTimes& times, const std::vector<int64_t>& kernel_ns,
+              inference::ModelInferResponse& response) {
+  response.set_model_name(loaded.name());
+  response.set_model_version(absl::StrCat(loaded.version()));
+  response.set_id(request.id());
+  if (WantsTiming(request)) {
+    AddTiming(times, loaded.model(), kernel_ns, response);
+  }
+}
+
 // OK for "all regions".
 absl::Status NoRegion(const std::string& name) {
   if (name.empty()) return absl::OkStatus();
@@ -224,81 +261,118 @@ void V2Handlers::ModelInfer(const Call& call,
     return;
   }
   in_flight_->Add(1);
-  const absl::Status accepted = parts_.requests->Add(
-      [this, call, loaded, &request, &response, done, ticket = *ticket] {
-        const absl::Status status = Infer(call, *loaded, request, response);
-        in_flight_->Add(-1);
-        done(status);
+  // Whatever ends the request holds its ticket until then.
+  const Finish finish = [this, call, loaded, &request, done, ticket = *ticket](
+                            const absl::Status& status, RequestTimes times,
+                            int64_t rows) {
+    times.total_ns = telemetry::Clock::NowNs() - call.arrival_ns;
+    loaded->CountRequest(status.code(), times, rows);
+    LogRequest(loaded->label(), request.id(), status, times);
+    in_flight_->Add(-1);
+    done(status);
+  };
+  const absl::Status accepted =
+      parts_.requests->Add([this, call, loaded, &request, &response, finish] {
+        Infer(call, *loaded, request, response, finish);
       });
   if (!accepted.ok()) {
-    in_flight_->Add(-1);
     parts_.metrics->Add(telemetry::Metric::kRejectedRequests,
                         {absl::IsUnavailable(accepted) ? "draining" : "limit"});
-    done(accepted);
+    finish(accepted, {}, 1);
   }
 }
 
-absl::Status V2Handlers::Infer(const Call& call, const LoadedModel& loaded,
-                               const inference::ModelInferRequest& request,
-                               inference::ModelInferResponse& response) {
-  const Model& model = loaded.model();
+void V2Handlers::Infer(const Call& call, const LoadedModel& loaded,
+                       const inference::ModelInferRequest& request,
+                       inference::ModelInferResponse& response,
+                       const Finish& finish) {
   const int64_t start_ns = telemetry::Clock::NowNs();
   RequestTimes times;
   times[Phase::kQueue] = start_ns - call.arrival_ns;
-  std::vector<int64_t> kernel_ns;
-  const absl::Status status = [&]() -> absl::Status {
-    if (call.cancelled()) return absl::CancelledError("the client has gone");
-    RunOptions options;
-    options.deadline = DeadlineOf(call, request);
-    options.cancelled = call.cancelled;
-    if (WantsTiming(request)) options.kernel_ns = &kernel_ns;
-    if (absl::Now() >= options.deadline) {
-      return absl::DeadlineExceededError(
-          "the deadline passed before the request was run");
-    }
-    QUERN_RETURN_IF_ERROR(CheckParameters(request));
-    QUERN_ASSIGN_OR_RETURN(const Inputs inputs,
-                           DecodeInputs(request, model.inputs()));
-    std::vector<std::string> names;
-    for (const auto& output : request.outputs()) {
-      names.push_back(output.name());
-    }
-    QUERN_ASSIGN_OR_RETURN(std::vector<int> selected,
-                           SelectOutputs(names, model.outputs()));
-    QUERN_ASSIGN_OR_RETURN(const PreparedRun run,
-                           Prepare(model, inputs.views, std::move(selected),
-                                   parts_.max_message_bytes));
-    std::vector<std::string*> targets;
-    for (int index : run.selected) {
-      const TensorSpec& spec = model.outputs()[index];
-      inference::ModelInferResponse::InferOutputTensor* output =
-          response.add_outputs();
-      output->set_name(spec.name);
-      output->set_datatype(V2Name(spec.dtype));
-      for (int64_t dim : run.binding.output_dims[index]) {
-        output->add_shape(dim);
+  absl::StatusOr<BatchItem> item = Decode(call, loaded, request);
+  if (!item.ok()) {
+    finish(item.status(), times, 1);
+    return;
+  }
+  if (loaded.batcher() != nullptr) {
+    times[Phase::kInput] = telemetry::Clock::NowNs() - start_ns;
+    item->done = [&loaded, &request, &response, finish, times, start_ns](
+                     const absl::Status& status, BatchResult& result,
+                     bool leader) mutable {
+      int64_t rows = 1;
+      if (status.ok()) {
+        if (!result.dims.empty()) rows = result.dims[0][0];
+        times[Phase::kQueue] += result.start_ns - start_ns -
+                                times[Phase::kInput] + result.ran.queue_ns;
+        times[Phase::kInput] += result.input_ns;
+        times[Phase::kExecute] = result.ran.execute_ns;
+        times[Phase::kOutput] = result.output_ns;
+        const std::vector<int> selected = SelectedOutputs(loaded, request);
+        for (size_t i = 0; i < selected.size(); ++i) {
+          *AddOutput(loaded.model().outputs()[selected[i]], result.dims[i],
+                     response) = std::move(result.outputs[i]);
+        }
+        Complete(loaded, request, times, {}, response);
+        if (leader) loaded.CountExecution(result.joined_rows, times);
       }
-      targets.push_back(response.add_raw_output_contents());
-    }
-    const int64_t ready_ns = telemetry::Clock::NowNs();
-    times[Phase::kInput] = ready_ns - start_ns;
-    QUERN_ASSIGN_OR_RETURN(const RunTimes ran,
-                           RunInto(model, run, inputs.views, targets, options));
-    const int64_t end_ns = telemetry::Clock::NowNs();
-    times[Phase::kQueue] += ran.queue_ns;
-    times[Phase::kExecute] = ran.execute_ns;
-    times[Phase::kOutput] = end_ns - ready_ns - ran.queue_ns - ran.execute_ns;
-    response.set_model_name(loaded.name());
-    response.set_model_version(absl::StrCat(loaded.version()));
-    response.set_id(request.id());
-    if (WantsTiming(request)) AddTiming(times, model, kernel_ns, response);
-    loaded.CountExecution(1, times);
-    return absl::OkStatus();
-  }();
-  times.total_ns = telemetry::Clock::NowNs() - call.arrival_ns;
-  loaded.CountRequest(status.code(), times);
-  LogRequest(loaded.label(), request.id(), status, times);
-  return status;
+      finish(status, times, rows);
+    };
+    loaded.batcher()->Join(*std::move(item));
+    return;
+  }
+  finish(RunAlone(loaded, request, *item, start_ns, times, response), times, 1);
+}
+
+absl::StatusOr<BatchItem> V2Handlers::Decode(
+    const Call& call, const LoadedModel& loaded,
+    const inference::ModelInferRequest& request) const {
+  const Model& model = loaded.model();
+  if (call.cancelled()) return absl::CancelledError("the client has gone");
+  BatchItem item;
+  item.deadline = DeadlineOf(call, request);
+  item.cancelled = call.cancelled;
+  if (absl::Now() >= item.deadline) {
+    return absl::DeadlineExceededError(
+        "the deadline passed before the request was run");
+  }
+  QUERN_RETURN_IF_ERROR(CheckParameters(request));
+  QUERN_ASSIGN_OR_RETURN(item.inputs, DecodeInputs(request, model.inputs()));
+  QUERN_ASSIGN_OR_RETURN(item.selected,
+                         SelectOutputs(NamesOf(request), model.outputs()));
+  return item;
+}
+
+absl::Status V2Handlers::RunAlone(const LoadedModel& loaded,
+                                  const inference::ModelInferRequest& request,
+                                  const BatchItem& item, int64_t start_ns,
+                                  RequestTimes& times,
+                                  inference::ModelInferResponse& response) {
+  const Model& model = loaded.model();
+  QUERN_ASSIGN_OR_RETURN(const PreparedRun run,
+                         Prepare(model, item.inputs.views, item.selected,
+                                 parts_.max_message_bytes));
+  std::vector<std::string*> targets;
+  for (int index : run.selected) {
+    targets.push_back(AddOutput(model.outputs()[index],
+                                run.binding.output_dims[index], response));
+  }
+  std::vector<int64_t> kernel_ns;
+  RunOptions options;
+  options.deadline = item.deadline;
+  options.cancelled = item.cancelled;
+  if (WantsTiming(request)) options.kernel_ns = &kernel_ns;
+  const int64_t ready_ns = telemetry::Clock::NowNs();
+  times[Phase::kInput] = ready_ns - start_ns;
+  QUERN_ASSIGN_OR_RETURN(
+      const RunTimes ran,
+      RunInto(model, run, item.inputs.views, targets, options));
+  times[Phase::kQueue] += ran.queue_ns;
+  times[Phase::kExecute] = ran.execute_ns;
+  times[Phase::kOutput] =
+      telemetry::Clock::NowNs() - ready_ns - ran.queue_ns - ran.execute_ns;
+  Complete(loaded, request, times, kernel_ns, response);
+  loaded.CountExecution(1, times);
+  return absl::OkStatus();
 }
 
 void V2Handlers::ModelConfig(const Call&,

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,7 @@
 #include "engine/telemetry/metrics.h"
 #include "proto/inference/grpc_service.pb.h"
 #include "server/admission.h"
+#include "server/batcher.h"
 #include "server/call.h"
 #include "server/model_store.h"
 #include "server/repository.h"
@@ -71,10 +73,22 @@ class V2Handlers {
 #undef QUERN_V2_METHOD
 
  private:
-  // One inference of a model that was found, to its end.
-  absl::Status Infer(const Call& call, const LoadedModel& loaded,
-                     const inference::ModelInferRequest& request,
-                     inference::ModelInferResponse& response);
+  // Ends a request that was `rows` inferences: counts it and calls its Done.
+  using Finish = std::function<void(const absl::Status& status,
+                                    RequestTimes times, int64_t rows)>;
+
+  // One inference of a model that was found, alone or joined with others.
+  void Infer(const Call& call, const LoadedModel& loaded,
+             const inference::ModelInferRequest& request,
+             inference::ModelInferResponse& response, const Finish& finish);
+  absl::StatusOr<BatchItem> Decode(
+      const Call& call, const LoadedModel& loaded,
+      const inference::ModelInferRequest& request) const;
+  absl::Status RunAlone(const LoadedModel& loaded,
+                        const inference::ModelInferRequest& request,
+                        const BatchItem& item, int64_t start_ns,
+                        RequestTimes& times,
+                        inference::ModelInferResponse& response);
 
   // Runs a load or unload of the model that a request names. KServe's SDK puts
   // the name where Triton has that of the repository.
