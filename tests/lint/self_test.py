@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 import check_layers
+import check_metrics
 import check_tree
 
 LAYERS = check_layers.read_layers(
@@ -124,6 +125,28 @@ class Tree(unittest.TestCase):
         self.assertEqual(
             len(check_tree.check_forbidden("engine/kernel/expand.cc", text)),
             1)
+
+
+SERIES = check_metrics.read_metrics("""
+QUERN_METRIC(kLoads, "quern_loads_total", kCounter,   "loads",   "code",  "")
+QUERN_METRIC(kTime,  "quern_time",        kHistogram, "seconds", "model", "")
+""")
+
+
+class Metrics(unittest.TestCase):
+    def test_what_the_table_has_is_found(self):
+        for text in ("quern_loads_total", "quern_time_bucket", "quern_loads_*",
+                     'rate(quern_loads_total{code="OK"}[5m])',
+                     'sum by (le, job) (quern_time_bucket{le=~".+"})'):
+            self.assertEqual(check_metrics.check_text(SERIES, text), [])
+
+    def test_what_the_table_lacks_is_a_problem(self):
+        for text in ("quern_gone", "nv_gone", "quern_loads_total_bucket",
+                     "quern_gone_*", 'quern_loads_total{model="a"}',
+                     'quern_time_sum{le="1"}',
+                     "sum by (kernel) (quern_loads_total)"):
+            self.assertEqual(len(check_metrics.check_text(SERIES, text)), 1,
+                             text)
 
 
 if __name__ == "__main__":
