@@ -19,8 +19,11 @@ LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 GROUPING = re.compile(r"\b(?:by|on|ignoring|without)\s*\(([^)]*)\)")
 # What Prometheus puts on every series.
 SCRAPED = {"instance", "job"}
-# Names of functions in CMake, which documents may mention.
-OTHERS = {"quern_library", "quern_test"}
+# Other names that documents may mention: functions in CMake, parameters of
+# requests and responses.
+OTHERS = {"quern_library", "quern_test", "quern_timing", "quern_kernels",
+          "quern_queue_ns", "quern_input_ns", "quern_execute_ns",
+          "quern_output_ns"}
 
 
 def read_metrics(text: str) -> dict[str, set[str]]:
