@@ -376,6 +376,13 @@ void Repository::LoadAll(const std::vector<std::string>& names) {
 }
 
 void Repository::Poll() {
+  // A folder that cannot be read for a while takes no model away.
+  std::error_code error;
+  if (fs::directory_iterator(options_.folder, error); error) {
+    spdlog::error("model repository: cannot read the folder {}: {}",
+                  options_.folder, error.message());
+    return;
+  }
   std::set<std::string> there;
   for (const std::string& name : Names()) {
     there.insert(name);

@@ -49,6 +49,8 @@ struct Options {
   std::optional<Injection> injection;
 };
 
+constexpr int kNiceness = 10;
+
 constexpr char kUsage[] =
     "quern-compile [--memory BYTES] [--cpu-seconds N]\n"
     "              [--inject crash|hang|spin|memory:JOB]\n"
@@ -121,6 +123,8 @@ void Confine(const Options& options) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   close_range(STDERR_FILENO + 1, ~0U, 0);
   SetLimit(RLIMIT_CORE, 0);
+  // Requests go before compiles. That it may fail does no harm.
+  setpriority(PRIO_PROCESS, 0, kNiceness);
   std::set_new_handler(DieOutOfMemory);
   // Sanitizers reserve terabytes of addresses.
   if (options.memory_bytes > 0 && !kSanitized) {
