@@ -49,14 +49,15 @@ kernel::Program CanaryProgram() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Canary>> Canary::Make(
-    runtime::Device* device, const runtime::Codegen& codegen) {
+    runtime::Device* device, const runtime::Codegen& codegen,
+    const std::function<absl::StatusOr<std::string>(
+        const runtime::KernelSource& source)>& assemble) {
   const kernel::Program program = CanaryProgram();
   QUERN_RETURN_IF_ERROR(kernel::Verify(program));
   QUERN_ASSIGN_OR_RETURN(std::string text,
                          codegen.Render(program, device->target()));
-  QUERN_ASSIGN_OR_RETURN(
-      const std::string blob,
-      codegen.Assemble({program.name, std::move(text)}, device->target()));
+  QUERN_ASSIGN_OR_RETURN(const std::string blob,
+                         assemble({program.name, std::move(text)}));
   std::unique_ptr<Canary> canary(new Canary(device));
   QUERN_ASSIGN_OR_RETURN(canary->kernel_, device->Load(program.name, blob));
   base::MutexLock lock(&canary->mutex_);

@@ -4,7 +4,9 @@
 // still computes.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -18,9 +20,12 @@ namespace quern {
 
 class Canary {
  public:
-  // Compiles it for `device`, which outlives it, in this process.
+  // Makes it for `device`, which outlives it. `assemble` gives the blob of what
+  // `codegen` renders.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Canary>> Make(
-      runtime::Device* device, const runtime::Codegen& codegen);
+      runtime::Device* device, const runtime::Codegen& codegen,
+      const std::function<absl::StatusOr<std::string>(
+          const runtime::KernelSource& source)>& assemble);
 
   // Runs it with other numbers than before; kInternal if a result is wrong,
   // errors of the device. Any thread may call it; calls follow each other.

@@ -344,7 +344,10 @@ class EngineImpl : public Engine {
       }
       QUERN_ASSIGN_OR_RETURN(
           device.canary,
-          Canary::Make(device.device.get(), device.backend->codegen()));
+          Canary::Make(device.device.get(), device.backend->codegen(),
+                       [&](const runtime::KernelSource& source) {
+                         return KeptBlob(device, source);
+                       }));
       devices_.push_back(std::move(device));
     }
     return absl::OkStatus();
@@ -430,6 +433,18 @@ class EngineImpl : public Engine {
   }
 
  private:
+  // A blob of the engine's own, assembled in this process or kept.
+  absl::StatusOr<std::string> KeptBlob(const OpenDevice& device,
+                                       const runtime::KernelSource& source) {
+    const runtime::Codegen& codegen = device.backend->codegen();
+    const base::Target& target = device.device->target();
+    QUERN_ASSIGN_OR_RETURN(
+        const CachedBlob kept,
+        cache_.GetOrCompute({source.text, codegen.Version(), target.ToString()},
+                            [&] { return codegen.Assemble(source, target); }));
+    return *kept.blob;
+  }
+
   // What this device can do, measured now or when the cache was new.
   absl::StatusOr<Peaks> KeptPeaks(const OpenDevice& device) {
     const runtime::Codegen& codegen = device.backend->codegen();
