@@ -1,1 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The Python client of Quern: lazy tensors that a server compiles and runs.
+
+    import numpy as np, quern
+
+    x = quern.Tensor(np.ones((2, 3), np.float32))
+    print((quern.stack([1, 2, 3]) * x).numpy())
+
+Nothing runs until .numpy() or .realize(). README.md is the tour.
+"""
+
+from quern.client import (STAGES, Client, Onnx, Outputs, Source, Subject,
+                          default_client, set_default_client)
+from quern.dtypes import (DType, DTypeLike, as_dtype, bf16, bool_, f16, f32,
+                          f64, i8, i16, i32, i64, promote, u8, u16, u32, u64,
+                          weak_float, weak_int)
+from quern.errors import Error
+from quern.functions import (absolute, arange, avg_pool2d, clip, concat, conv2d,
+                             cos, erf, exp, floor_divide, full, gather, gelu,
+                             layer_norm, log, log_softmax, matmul, max_pool2d,
+                             maximum, minimum, ones, power, relu, rms_norm,
+                             sigmoid, silu, sin, softmax, split, sqrt, stack,
+                             take, take_along_axis, tanh, where, zeros)
+from quern.graph import Expression
+from quern.records import (Device, Duration, Graph, Kernel, Load, Model,
+                           ModelStatistics, Note, Published, Result, Settings,
+                           TensorSpec)
+from quern.tensor import (Tensor, TensorLike, as_tensor, call, call_all,
+                          from_bits, placeholder, realize, weight)
+
+__all__ = [name for name in globals() if not name.startswith("_")]

@@ -194,12 +194,11 @@ class Client:
         if stage not in STAGES:
             raise ValueError(f"expected a stage of {', '.join(STAGES)}, got "
                              f"{stage!r}")
-        number = wire.ExplainStage.ValueType(1 + STAGES.index(stage))
 
         def explain() -> str:
             text: str = self._last("Explain", wire.ExplainRequest(
                 subject=self._subject(subject, settings, timeout),
-                stage=number, kernel=kernel), "text", timeout)
+                stage=f"EXPLAIN_STAGE_{stage.upper()}", kernel=kernel), "text", timeout)
             return text
 
         return self._with_content(explain)

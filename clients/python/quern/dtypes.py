@@ -10,15 +10,17 @@ end is i64 or f32.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
 
 try:
-    import ml_dtypes
+    from ml_dtypes import bfloat16
 except ImportError:
-    ml_dtypes = None
+    BFLOAT16: Optional[np.dtype[Any]] = None
+else:
+    BFLOAT16 = np.dtype(bfloat16)
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,10 @@ class DType:
     @property
     def numpy(self) -> np.dtype[Any]:
         """NumPy's type; uint16 for bf16 where ml_dtypes is not installed."""
-        if self == bf16 and ml_dtypes is not None:
-            return np.dtype(ml_dtypes.bfloat16)
-        return np.dtype(_NUMPY[self.strong.name])
+        if self == bf16 and BFLOAT16 is not None:
+            return BFLOAT16
+        dtype: np.dtype[Any] = np.dtype(_NUMPY[self.strong.name])
+        return dtype
 
 
 bool_ = DType("bool", 1, "bool", 1, "BOOL")
@@ -116,7 +119,7 @@ def as_dtype(like: DTypeLike) -> DType:
         dtype = np.dtype(like)
     except TypeError:
         dtype = np.dtype(object)
-    if ml_dtypes is not None and dtype == np.dtype(ml_dtypes.bfloat16):
+    if BFLOAT16 is not None and dtype == BFLOAT16:
         return bf16
     known = _BY_NUMPY.get(dtype.newbyteorder("<"))
     if known is None:

@@ -74,15 +74,15 @@ class Value(NamedTuple):
     """One result of a node."""
 
     node: Node
-    index: int = 0
+    result: int = 0
 
     @property
     def shape(self) -> Shape:
-        return self.node.results[self.index].shape
+        return self.node.results[self.result].shape
 
     @property
     def dtype(self) -> DType:
-        return self.node.results[self.index].dtype
+        return self.node.results[self.result].dtype
 
 
 class Expression:
@@ -134,7 +134,7 @@ def encode(name: str, value: AttributeValue) -> bytes:
     """
     attribute = graph_pb2.Attribute()
     if isinstance(value, DType):
-        attribute.data_type = tensor_pb2.DataType.ValueType(value.number)
+        attribute = graph_pb2.Attribute(data_type=wire_type(value))
     elif isinstance(value, (bool, np.bool_)):
         attribute.bool_value = bool(value)
     elif isinstance(value, (int, np.integer)):
@@ -212,7 +212,7 @@ class _Builder:
 
     def name_of(self, value: Value) -> str:
         name = self.names[id(value.node)]
-        return f"{name}.{value.index}" if value.index else name
+        return f"{name}.{value.result}" if value.result else name
 
     def add(self, node: Node) -> None:
         """Adds a node whose operands have been added."""
@@ -242,7 +242,7 @@ class _Builder:
         self.taken.add(name)
         entry = self.graph.inputs.add(
             name=name, device=source.device,
-            data_type=tensor_pb2.DataType.ValueType(spec.dtype.number))
+            data_type=wire_type(spec.dtype))
         for dim in spec.shape:
             if isinstance(dim, str):
                 entry.dims.add(variable=dim)
@@ -258,7 +258,7 @@ class _Builder:
         name = f"%w{len(self.graph.weights)}"
         self.graph.weights.add(
             name=name, sha256=source.sha256,
-            data_type=tensor_pb2.DataType.ValueType(spec.dtype.number),
+            data_type=wire_type(spec.dtype),
             dims=[dim for dim in spec.shape if isinstance(dim, int)])
         self.weights.append(source)
         return name
@@ -298,6 +298,11 @@ def build(outputs: Mapping[str, Expression]) -> BuiltGraph:
          for name, value in values.items()})
 
 
+def wire_type(dtype: DType) -> str:
+    """The name of a quern.v1.DataType."""
+    return tensor_pb2.DataType.Name(dtype.number)
+
+
 def to_array(tensor: tensor_pb2.Tensor) -> Array:
     """A tensor of the wire as an array that cannot be written to."""
     dtype = by_number(tensor.data_type).numpy
@@ -309,7 +314,7 @@ def to_wire(array: Array, dtype: Optional[DType] = None) -> tensor_pb2.Tensor:
     array = np.asarray(array)
     dtype = dtype or as_dtype(array.dtype)
     return tensor_pb2.Tensor(
-        data_type=tensor_pb2.DataType.ValueType(dtype.number),
+        data_type=wire_type(dtype),
         dims=array.shape, data=little_endian(array).tobytes())
 
 
