@@ -120,6 +120,13 @@ Id Flatten(Builder& b, Id x, int64_t axis) {
   if (Failed(b, x)) return kNoNode;
   const std::vector<Id> dims = b.Dims(x);
   const absl::Span<const Id> all = dims;
+  const int rank = b.Rank(x);
+  if (axis < -rank || axis > rank) {
+    return b.Invalid(absl::StrCat("flatten at axis ", axis, " of ",
+                                  b.ShapeText(x), ", expected ", -rank, " to ",
+                                  rank));
+  }
+  if (axis < 0) axis += rank;
   return b.Reshape(x, {ir::Product(b.arena(), all.subspan(0, axis)),
                        ir::Product(b.arena(), all.subspan(axis))});
 }

@@ -22,7 +22,8 @@ using ir::Id;
 Id Squeeze(ir::Builder& b, Id x, absl::Span<const int64_t> axes);
 Id Unsqueeze(ir::Builder& b, Id x, absl::Span<const int64_t> axes);
 Id Transpose(ir::Builder& b, Id x);  // The last two axes.
-// `x` seen with axes [0, axis) and [axis, rank) merged.
+// `x` seen with axes [0, axis) and [axis, rank) merged; a negative `axis`
+// counts from the end.
 Id Flatten(ir::Builder& b, Id x, int64_t axis);
 // NumPy's broadcast of `x` to `dims`, which may lack axes or have ones.
 Id BroadcastTo(ir::Builder& b, Id x, absl::Span<const Id> dims);

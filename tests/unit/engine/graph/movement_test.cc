@@ -189,6 +189,21 @@ TEST(Softmax, DoesNotOverflow) {
   EXPECT_THAT(y.data, ElementsAre(0.5, 0.5));
 }
 
+TEST(Flatten, CountsNegativeAxesFromTheEndAndRefusesThoseOutside) {
+  ir::Arena arena;
+  Builder b(&arena);
+  const Id x = b.Input(0, ir::DType::kF32, {b.Int(2), b.Int(3), b.Int(5)});
+  EXPECT_EQ(b.ShapeText(Flatten(b, x, 3)), "[30,1]");
+  EXPECT_EQ(b.ShapeText(Flatten(b, x, -1)), "[6,5]");
+  EXPECT_EQ(b.ShapeText(Flatten(b, x, -3)), "[1,30]");
+  for (int64_t axis : {int64_t{4}, int64_t{-4}, int64_t{1} << 40}) {
+    Builder failing(&arena);
+    EXPECT_EQ(Flatten(failing, x, axis), ir::kNoNode);
+    EXPECT_THAT(std::string(failing.status().message()),
+                HasSubstr("of [2,3,5], expected -3 to 3"));
+  }
+}
+
 TEST(Squeeze, RefusesAnAxisThatIsNotOne) {
   ir::Arena arena;
   Builder b(&arena);
