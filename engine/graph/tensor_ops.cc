@@ -21,6 +21,14 @@ Id InFloat(Builder& b, Id x, Function function) {
 
 bool IsFloat(const Builder& b, Id x) { return ir::IsFloat(TypeOf(b, x)); }
 
+// Gives both the type to which they promote: a weak constant says nothing about
+// the type of an operation.
+void MakeAlike(Builder& b, Id& x, Id& y) {
+  const DType dtype = ir::Promote(TypeOf(b, x), TypeOf(b, y));
+  x = b.Cast(x, dtype);
+  y = b.Cast(y, dtype);
+}
+
 // A boolean as 0 or 1 of the type of `like`.
 Id AsNumber(Builder& b, Id condition, Id like) {
   return b.Where(condition, b.Cast(b.Int(1), TypeOf(b, like)),
@@ -40,6 +48,7 @@ Id Widened(Builder& b, Id x) {
 Id Greater(Builder& b, Id x, Id y) { return b.Less(y, x); }
 
 Id LessOrEqual(Builder& b, Id x, Id y) {
+  MakeAlike(b, x, y);
   if (!IsFloat(b, x)) return b.Not(b.Less(y, x));
   return b.Binary(Op::kOr, b.Less(x, y), b.Equal(x, y));
 }
@@ -109,10 +118,12 @@ Id Reciprocal(Builder& b, Id x) { return b.Div(b.Float(1), x); }
 Id Square(Builder& b, Id x) { return b.Mul(x, x); }
 
 Id Divide(Builder& b, Id x, Id y) {
+  MakeAlike(b, x, y);
   return IsFloat(b, x) ? b.Div(x, y) : b.Binary(Op::kIDiv, x, y);
 }
 
 Id TruncMod(Builder& b, Id x, Id y) {
+  MakeAlike(b, x, y);
   if (!IsFloat(b, x)) return b.Binary(Op::kMod, x, y);
   return InFloat(b, x, [&](Id v) {
     const Id w = Widened(b, y);
@@ -121,6 +132,7 @@ Id TruncMod(Builder& b, Id x, Id y) {
 }
 
 Id FloorMod(Builder& b, Id x, Id y) {
+  MakeAlike(b, x, y);
   if (ir::KindOf(TypeOf(b, x)) == ir::DTypeKind::kUnsigned) {
     return b.Binary(Op::kMod, x, y);
   }
@@ -202,6 +214,9 @@ double UniformValue(Builder& b, Id x) {
 
 Id Pow(Builder& b, Id x, Id y) {
   if (!b.ok() || x == ir::kNoNode || y == ir::kNoNode) return ir::kNoNode;
+  if (ir::IsWeak(TypeOf(b, x))) {
+    x = b.Cast(x, ir::Promote(TypeOf(b, x), TypeOf(b, y)));
+  }
   const DType dtype = TypeOf(b, x);
   if (!ir::IsFloat(dtype)) {
     // Through f64, which holds every 32-bit result, rounded to be whole.

@@ -150,6 +150,36 @@ TEST(LessOrEqual, IsFalseForNan) {
               ElementsAre(1, 0, 0));
 }
 
+TEST(LessOrEqual, IsFalseForNanBesideAWeakConstant) {
+  const Values x{{3}, {1, kNan, 3}};
+  EXPECT_THAT(Evaluate({x},
+                       [](Builder& b, const std::vector<Id>& in) {
+                         return LessOrEqual(b, b.Int(2), in[0]);
+                       })
+                  .data,
+              ElementsAre(0, 0, 1));
+  EXPECT_THAT(Evaluate({x},
+                       [](Builder& b, const std::vector<Id>& in) {
+                         return GreaterOrEqual(b, in[0], b.Int(2));
+                       })
+                  .data,
+              ElementsAre(0, 0, 1));
+}
+
+TEST(Functions, OfAWeakConstantAndAFloatAreThoseOfFloats) {
+  using Function = Id (*)(Builder&, Id, Id);
+  const std::pair<Function, double> cases[] = {
+      {Divide, -2.8}, {FloorMod, -0.5}, {TruncMod, 2}, {Pow, 0.0077}};
+  for (const auto& [function, expected] : cases) {
+    const Values y =
+        Evaluate({{{1}, {-2.5}}}, [&](Builder& b, const std::vector<Id>& in) {
+          return function(b, b.Int(7), in[0]);
+        });
+    EXPECT_EQ(y.dtype, ir::DType::kF64);
+    EXPECT_NEAR(y.data[0], expected, 1e-4);
+  }
+}
+
 TEST(Sigmoid, OfHalfFloatsRoundsOnce) {
   // With every step rounded to 11 bits this would be off by several units.
   const Values y = Evaluate(
