@@ -266,7 +266,9 @@ Id TransposedConvolution(Builder& b, Id x, Id w, Id bias, int64_t groups,
   const size_t spatial = static_cast<size_t>(rank) - 2;
   const Windows full = Completed(b, windows, spatial);
   if (!b.ok()) return kNoNode;
-  if (extra.size() != spatial) {
+  std::vector<int64_t> appended(extra.begin(), extra.end());
+  if (appended.empty()) appended.assign(spatial, 0);
+  if (appended.size() != spatial) {
     return b.Invalid(absl::StrCat("output padding has ", extra.size(),
                                   " entries, expected ", spatial));
   }
@@ -288,7 +290,7 @@ Id TransposedConvolution(Builder& b, Id x, Id w, Id bias, int64_t groups,
         ir::Sub(arena, b.Int(reach), full.pads_before[i]));
     inner.pads_after.push_back(
         ir::Add(arena, ir::Sub(arena, b.Int(reach), full.pads_after[i]),
-                b.Int(extra[i])));
+                b.Int(appended[i])));
     flipped.push_back(axis);
   }
   // [channels, filters, taps..] -> [groups * filters, channels / groups, ..].

@@ -48,7 +48,7 @@ Id Convolution(ir::Builder& b, Id x, Id w, Id bias, int64_t groups,
 
 // The transposed (fractionally strided) convolution: w [channels, filters /
 // groups, taps..]; pads crop the result; `extra` elements are appended to each
-// spatial axis of it.
+// spatial axis of it, none if it is empty.
 Id TransposedConvolution(ir::Builder& b, Id x, Id w, Id bias, int64_t groups,
                          const Windows& windows,
                          absl::Span<const int64_t> extra);

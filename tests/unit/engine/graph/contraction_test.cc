@@ -214,6 +214,17 @@ TEST(TransposedConvolution, SpreadsEveryElementOverItsWindow) {
   ExpectNear(y, expected);
 }
 
+TEST(TransposedConvolution, AppendsNothingUnlessAsked) {
+  ir::Arena arena;
+  Builder b(&arena);
+  const Id x =
+      b.Input(0, ir::DType::kF32, {b.Int(1), b.Int(2), b.Int(4), b.Int(4)});
+  const Id w =
+      b.Input(1, ir::DType::kF32, {b.Int(2), b.Int(3), b.Int(2), b.Int(2)});
+  const Id y = TransposedConvolution(b, x, w, ir::kNoNode, 1, {}, {});
+  EXPECT_EQ(b.ShapeText(y), "[1,3,5,5]") << b.status();
+}
+
 TEST(Einsum, TakesDiagonalsAndSums) {
   const Values x{{2, 2}, {1, 2, 3, 4}};
   EXPECT_THAT(Evaluate({x},
