@@ -79,7 +79,7 @@ def _broadcast(op: str, operands: Operands) -> Shape:
 
 # Elementwise.
 
-@_rule("add sub mul", 2)
+@_rule("add sub mul " + _quern("divide floor_mod trunc_mod"), 2)
 def _arithmetic(op: str, x: Operands, p: Parameters) -> list[Spec]:
     dtype = _common(op, x)
     if dtype == dtypes.bool_:
@@ -164,14 +164,6 @@ def _functions(op: str, x: Operands, p: Parameters) -> list[Spec]:
     if not x[0].dtype.is_float:
         raise TypeError(f"{op} of {x[0].dtype}, expected a float type")
     return [x[0]]
-
-
-@_rule(_quern("divide floor_mod trunc_mod"), 2)
-def _same_types(op: str, x: Operands, p: Parameters) -> list[Spec]:
-    if x[0].dtype != x[1].dtype:
-        raise TypeError(f"{op}: expected operands of one type, got "
-                        f"{x[0].dtype} and {x[1].dtype}")
-    return [Spec(_broadcast(op, x), x[0].dtype)]
 
 
 @_rule(_quern("pow"), 2)
@@ -365,9 +357,11 @@ def _unsqueeze(op: str, x: Operands, p: Parameters) -> list[Spec]:
 @_rule(_quern("flatten"), 1)
 def _flatten(op: str, x: Operands, p: Parameters) -> list[Spec]:
     shape, axis = x[0].shape, p.get("axis", 1)
-    if not 0 <= axis <= len(shape):
-        raise ValueError(f"flatten: expected an axis from 0 to {len(shape)}, "
+    rank = len(shape)
+    if not -rank <= axis <= rank:
+        raise ValueError(f"flatten: expected an axis from {-rank} to {rank}, "
                          f"got {axis}")
+    axis += rank if axis < 0 else 0
     return [Spec((_merged(shape[:axis]), _merged(shape[axis:])), x[0].dtype)]
 
 

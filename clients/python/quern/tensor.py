@@ -198,10 +198,10 @@ class Tensor(Expression):
         return _floor_divide(other, self)
 
     def __mod__(self, other: TensorLike) -> Tensor:
-        return call("quern.floor_mod@1", *alike(self, other))
+        return call("quern.floor_mod@1", self, other)
 
     def __rmod__(self, other: TensorLike) -> Tensor:
-        return call("quern.floor_mod@1", *alike(other, self))
+        return call("quern.floor_mod@1", other, self)
 
     def __pow__(self, other: TensorLike) -> Tensor:
         return call("quern.pow@1", *alike(self, other))
@@ -238,13 +238,13 @@ class Tensor(Expression):
         return call("cmplt", self, other)
 
     def __gt__(self, other: TensorLike) -> Tensor:
-        return call("quern.greater@1", *alike(self, other))
+        return call("quern.greater@1", self, other)
 
     def __le__(self, other: TensorLike) -> Tensor:
-        return call("quern.less_or_equal@1", *alike(self, other))
+        return call("quern.less_or_equal@1", self, other)
 
     def __ge__(self, other: TensorLike) -> Tensor:
-        return call("quern.greater_or_equal@1", *alike(self, other))
+        return call("quern.greater_or_equal@1", self, other)
 
     # Bits, of integers and bool.
 
