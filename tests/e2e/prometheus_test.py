@@ -83,18 +83,24 @@ def start_daemon(bin_folder: pathlib.Path, work: pathlib.Path):
 
 
 def start_prometheus(program: str, work: pathlib.Path, target: str):
-    """The process and its URL."""
+    """The process, once it answers, and its URL."""
     config = (OBSERVABILITY / "prometheus.yml").read_text()
     config = config.replace("15s", SCRAPE_INTERVAL)
     config = config.replace("localhost:8002", target)
     (work / "prometheus.yml").write_text(config)
     shutil.copy(OBSERVABILITY / "alerts.yml", work)
-    address = free_address()
-    process = subprocess.Popen(
-        [program, f"--config.file={work}/prometheus.yml",
-         f"--storage.tsdb.path={work}/tsdb", f"--web.listen-address={address}",
-         "--log.level=warn"])
-    return process, f"http://{address}"
+    for _ in range(5):
+        address = free_address()
+        process = subprocess.Popen(
+            [program, f"--config.file={work}/prometheus.yml",
+             f"--storage.tsdb.path={work}/tsdb",
+             f"--web.listen-address={address}", "--log.level=warn"])
+        # It says 503 at first; it ends if somebody else took the port.
+        wait_for("Prometheus", lambda: process.poll() is not None or
+                 get(f"http://{address}/-/ready"))
+        if process.poll() is None:
+            return process, f"http://{address}"
+    raise RuntimeError(f"Prometheus ended with {process.returncode}")
 
 
 def check_panels(prometheus: str) -> int:
