@@ -47,6 +47,8 @@ CASES = {
     "cast": [((X,), {"data_type": quern.u8})],
     "bitcast": [((X,), {"data_type": quern.i32})],
     "where": [((B, X, Y), {}), ((B, 1, I), {}), ((B, 1, 2.5), {})],
+    "div": [((X, Y), {}), ((1, 2), {}), ((X, 3), {})],
+    "sqrt": [((X,), {}), ((4,), {})],
     "fma": [((X, Y, X), {}), ((X, 1, 2), {})],
     "quern.batch_norm@1": [((IMAGE, C, C, C, C), {})],
     "quern.broadcast_to@1": [((Y,), {"dims": [2, 3, 4]}),

@@ -193,8 +193,9 @@ class TensorTest(ServedTestCase):
 
     def test_types_promote_by_the_lattice_that_the_server_has(self):
         arrays = {dtype: np.ones(2, dtype.numpy) for dtype in
-                  (quern.bool_, quern.i8, quern.u8, quern.i32, quern.u32,
-                   quern.i64, quern.u64, quern.f16, quern.f32, quern.f64)}
+                  (quern.bool_, quern.i8, quern.u8, quern.i16, quern.u16,
+                   quern.i32, quern.u32, quern.i64, quern.u64, quern.f16,
+                   quern.f32, quern.f64)}
         operands = [quern.Tensor(array) for array in arrays.values()]
         operands += [quern.Tensor([2, 3]), quern.Tensor([2.5, 3])]
         outputs = {}
@@ -208,8 +209,8 @@ class TensorTest(ServedTestCase):
         result = self.client.execute(outputs).outputs
         for name, tensor in outputs.items():
             self.assertEqual(result[name].dtype, tensor.dtype.strong.numpy)
-        self.assertEqual((operands[3] * 2.5).numpy().tolist(), [2.5, 2.5])
-        self.assertEqual((operands[7] * 2.5).numpy().dtype, np.float16)
+        self.assertEqual((operands[5] * 2.5).numpy().tolist(), [2.5, 2.5])
+        self.assertEqual((operands[9] * 2.5).numpy().dtype, np.float16)
 
     def test_constants_need_no_device(self):
         for tensor, want, dtype in [
