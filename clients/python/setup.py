@@ -48,7 +48,11 @@ def module_name(proto: str) -> str:
 
 
 def in_package(text: str) -> str:
-    """Generated types that import their neighbours from the package."""
+    """Generated types that import their neighbours from the package.
+
+    protoc writes mappings without their types, which strict checkers refuse.
+    """
+    text = re.sub(r"\b_Mapping(?=[\],])", "_Mapping[str, object]", text)
     return re.sub(r"\bfrom proto\.(?:inference|quern\.v1) import ",
                   "from quern._proto import ", text)
 

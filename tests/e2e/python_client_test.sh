@@ -22,5 +22,7 @@ cp -r "$root/clients/python" "$work/clients"
   --disable-pip-version-check --target "$work/site" "$work/clients/python"
 (cd "$work/site" && "$python" -m mypy --no-incremental \
   --config-file "$work/clients/python/pyproject.toml" -p quern)
+(cd "$work/site" && "$python" -m mypy --no-incremental --strict \
+  "$work/clients/python/tests/typed_use.py")
 cd "$work/clients/python/tests"
 PYTHONPATH=$work/site QUERN_BIN=$bin "$python" -m unittest discover
