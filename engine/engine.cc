@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "engine/calibrate.h"
 #include "engine/canary.h"
@@ -84,6 +85,9 @@ class LoadedModel : public Model {
     for (const PortPlan& port : compiled_.outputs) {
       outputs_.push_back(SpecOf(port));
     }
+    for (const KernelPlan& kernel : compiled_.kernels) {
+      kernel_names_.push_back(kernel.name);
+    }
   }
 
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
@@ -91,6 +95,9 @@ class LoadedModel : public Model {
   const std::vector<Note>& notes() const override { return compiled_.notes; }
   const CompileReport& compile_report() const override { return report_; }
   const std::string& device() const override { return device_; }
+  const std::vector<std::string>& kernel_names() const override {
+    return kernel_names_;
+  }
 
   absl::StatusOr<Binding> Bind(
       absl::Span<const TensorView> inputs) const override {
@@ -315,6 +322,7 @@ class LoadedModel : public Model {
   const CompileReport report_;
   std::vector<TensorSpec> inputs_;
   std::vector<TensorSpec> outputs_;
+  std::vector<std::string> kernel_names_;
 };
 
 class EngineImpl : public Engine {
@@ -356,6 +364,13 @@ class EngineImpl : public Engine {
   absl::StatusOr<std::shared_ptr<const Model>> Load(
       std::shared_ptr<const graph::Graph> graph,
       const base::CompileOptions& options, const Progress& progress) override {
+    return base::NoThrow(
+        [&] { return LoadGraph(std::move(graph), options, progress); });
+  }
+
+  absl::StatusOr<std::shared_ptr<const Model>> LoadGraph(
+      std::shared_ptr<const graph::Graph> graph,
+      const base::CompileOptions& options, const Progress& progress) {
     const int64_t start = telemetry::Clock::NowNs();
     const auto report = [&](absl::string_view what, int done, int of) {
       if (progress != nullptr) progress(what, done, of);

@@ -144,6 +144,10 @@ class Model {
       const Binding& binding, absl::Span<const TensorView> inputs,
       absl::Span<void* const> outputs, const RunOptions& options) const = 0;
 
+  // The kernels' names, in the order of Kernels().
+  [[nodiscard]] virtual const std::vector<std::string>& kernel_names()
+      const = 0;
+
   // Every kernel with its statistics so far. Launches of the same kernel in
   // one run share a row.
   [[nodiscard]] virtual std::vector<KernelReport> Kernels() const = 0;

@@ -3,21 +3,22 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
+#include <limits>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
-#include "server/inference.h"
+#include "engine/telemetry/distribution.h"
 
 namespace quern::server {
 namespace {
 
 using telemetry::Clock;
-using telemetry::Metric;
 
 int64_t EnoughRows(const inference::ModelConfig& config) {
   const auto& preferred = config.dynamic_batching().preferred_batch_size();
@@ -38,41 +39,56 @@ std::string ShapeOf(const std::vector<TensorView>& views) {
 
 }  // namespace
 
-Batcher::Batcher(const Model* model, const inference::ModelConfig& config,
-                 std::string label, int64_t max_message_bytes,
-                 telemetry::Metrics* metrics)
+int64_t RowsOf(const BatchItem& item) {
+  int64_t rows = -1;
+  for (const TensorView& view : item.inputs.views) {
+    if (view.dims.empty()) return -1;
+    if (&view == &item.inputs.views[0]) rows = view.dims[0];
+    if (view.dims[0] != rows) return -1;
+  }
+  return rows;
+}
+
+absl::StatusOr<BatchReport> RunAlone(const Model& model,
+                                     const BatchItem& item) {
+  BatchReport report;
+  report.start_ns = Clock::NowNs();
+  report.requests = 1;
+  report.leads = true;
+  const auto ran = base::NoThrow([&] {
+    return RunInto(model, item.run, item.inputs.views, item.targets,
+                   {.deadline = item.deadline,
+                    .cancelled = item.cancelled,
+                    .kernel_ns = item.kernel_ns});
+  });
+  QUERN_RETURN_IF_ERROR(ran.status());
+  report.ran = *ran;
+  report.output_ns =
+      Clock::NowNs() - report.start_ns - ran->queue_ns - ran->execute_ns;
+  return report;
+}
+
+Batcher::Batcher(const Model* model, const inference::ModelConfig& config)
     : model_(*model),
       max_rows_(config.max_batch_size()),
       enough_rows_(EnoughRows(config)),
       delay_ns_(static_cast<int64_t>(std::min<uint64_t>(
                     config.dynamic_batching().max_queue_delay_microseconds(),
                     10'000'000)) *
-                1000),
-      label_(std::move(label)),
-      max_message_bytes_(max_message_bytes),
-      metrics_(*metrics) {}
+                1000) {}
 
-void Batcher::Join(BatchItem item) {
+absl::Status Batcher::Join(BatchItem item) {
   Waiting waiting;
   waiting.since_ns = Clock::NowNs();
-  BatchResult nothing;
-  for (const TensorView& view : item.inputs.views) {
-    const int64_t rows = view.dims.empty() ? -1 : view.dims[0];
-    if (&view == &item.inputs.views[0]) waiting.rows = rows;
-    if (rows < 0 || rows != waiting.rows) {
-      item.done(absl::InvalidArgumentError(
-                    "the inputs must begin with the same number of rows, the "
-                    "batch"),
-                nothing, false);
-      return;
-    }
+  waiting.rows = RowsOf(item);
+  if (waiting.rows < 0) {
+    return absl::InvalidArgumentError(
+        "the inputs must begin with the same number of rows, the batch");
   }
   if (waiting.rows > max_rows_) {
-    item.done(absl::InvalidArgumentError(
-                  absl::StrCat("the request has ", waiting.rows,
-                               " rows, max_batch_size is ", max_rows_)),
-              nothing, false);
-    return;
+    return absl::InvalidArgumentError(
+        absl::StrCat("the request has ", waiting.rows,
+                     " rows, max_batch_size is ", max_rows_));
   }
   const std::string shape = ShapeOf(item.inputs.views);
   waiting.item = std::move(item);
@@ -86,17 +102,18 @@ void Batcher::Join(BatchItem item) {
     group->waiting.push_back(std::move(waiting));
     if (!lead) {
       group->changed.Signal();
-      return;
+      return absl::OkStatus();
     }
     led = group.get();
   }
   Lead(*led, shape);
+  return absl::OkStatus();
 }
 
 void Batcher::Lead(Group& group, const std::string& shape) {
   while (true) {
     std::vector<Waiting> items;
-    bool full = false;
+    Flush flush = Flush::kDelay;
     {
       base::MutexLock lock(&mutex_);
       if (group.waiting.empty()) {
@@ -111,7 +128,7 @@ void Batcher::Lead(Group& group, const std::string& shape) {
             &mutex_, std::chrono::system_clock::now() +
                          std::chrono::nanoseconds(left_ns)));
       }
-      full = group.rows >= enough_rows_;
+      if (group.rows >= enough_rows_) flush = Flush::kFull;
       int64_t rows = 0;
       while (
           !group.waiting.empty() &&
@@ -122,68 +139,55 @@ void Batcher::Lead(Group& group, const std::string& shape) {
       }
       group.rows -= rows;
     }
-    metrics_.Add(Metric::kBatchFlushes, {label_, full ? "full" : "delay"});
-    RunTogether(std::move(items));
+    RunTogether(std::move(items), flush);
   }
 }
 
-void Batcher::RunTogether(std::vector<Waiting> items) {
+void Batcher::RunTogether(std::vector<Waiting> items, Flush flush) {
   // Who does not wait any more is not computed for.
   std::erase_if(items, [](Waiting& waiting) {
-    BatchResult nothing;
     if (waiting.item.cancelled()) {
-      waiting.item.done(absl::CancelledError("the client has gone"), nothing,
-                        false);
+      waiting.item.done(absl::CancelledError("the client has gone"), {});
       return true;
     }
     if (absl::Now() >= waiting.item.deadline) {
       waiting.item.done(
           absl::DeadlineExceededError(
               "the deadline passed while the request waited for a batch"),
-          nothing, false);
+          {});
       return true;
     }
     return false;
   });
-  if (items.size() > 1 && RunJoined(items).ok()) return;
+  BatchReport report;
+  report.flush = flush;
+  if (items.size() > 1 &&
+      base::NoThrow([&] { return RunJoined(items, report); }).ok()) {
+    for (const Waiting& waiting : items) {
+      report.leads = &waiting == &items[0];
+      waiting.item.done(absl::OkStatus(), report);
+    }
+    return;
+  }
   // Alone, or not runnable together: each gets what it would get alone.
-  for (Waiting& waiting : items) {
-    const absl::Status status = RunAlone(waiting);
-    if (status.ok()) continue;
-    BatchResult nothing;
-    waiting.item.done(status, nothing, false);
+  for (const Waiting& waiting : items) {
+    absl::StatusOr<BatchReport> alone = RunAlone(model_, waiting.item);
+    if (alone.ok()) {
+      alone->rows = waiting.rows;
+      alone->flush = flush;
+    }
+    waiting.item.done(alone.status(), alone.value_or(BatchReport{}));
   }
 }
 
-absl::Status Batcher::RunAlone(Waiting& waiting) {
-  BatchResult result;
-  result.start_ns = Clock::NowNs();
-  result.joined_rows = waiting.rows;
-  const std::vector<TensorView>& views = waiting.item.inputs.views;
-  QUERN_ASSIGN_OR_RETURN(
-      const PreparedRun run,
-      Prepare(model_, views, waiting.item.selected, max_message_bytes_));
-  result.outputs.resize(run.selected.size());
-  std::vector<std::string*> targets;
-  for (std::string& output : result.outputs) targets.push_back(&output);
-  RunOptions options;
-  options.deadline = waiting.item.deadline;
-  options.cancelled = waiting.item.cancelled;
-  QUERN_ASSIGN_OR_RETURN(result.ran,
-                         RunInto(model_, run, views, targets, options));
-  for (int index : run.selected) {
-    result.dims.push_back(run.binding.output_dims[index]);
-  }
-  waiting.item.done(absl::OkStatus(), result, true);
-  return absl::OkStatus();
-}
-
-absl::Status Batcher::RunJoined(std::vector<Waiting>& items) {
-  const int64_t start_ns = Clock::NowNs();
-  int64_t rows = 0;
+absl::Status Batcher::RunJoined(const std::vector<Waiting>& items,
+                                BatchReport& report) {
+  report.start_ns = Clock::NowNs();
+  report.rows = 0;
+  report.requests = static_cast<int64_t>(items.size());
   absl::Time deadline = absl::InfinitePast();
   for (const Waiting& waiting : items) {
-    rows += waiting.rows;
+    report.rows += waiting.rows;
     deadline = std::max(deadline, waiting.item.deadline);
   }
   std::vector<TensorView> views = items[0].item.inputs.views;
@@ -193,51 +197,59 @@ absl::Status Batcher::RunJoined(std::vector<Waiting>& items) {
       const TensorView& part = waiting.item.inputs.views[i];
       joined[i].append(static_cast<const char*>(part.data), part.size);
     }
-    views[i].dims[0] = rows;
+    views[i].dims[0] = report.rows;
     views[i].data = joined[i].data();
     views[i].size = joined[i].size();
   }
-  std::vector<int> all(model_.outputs().size());
-  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int>(i);
+  std::set<int> selected;
+  for (const Waiting& waiting : items) {
+    selected.insert(waiting.item.run.selected.begin(),
+                    waiting.item.run.selected.end());
+  }
+  // Each request has passed the limits by itself; there are none on them all.
   QUERN_ASSIGN_OR_RETURN(
       const PreparedRun run,
-      Prepare(model_, views, all,
-              max_message_bytes_ * static_cast<int64_t>(items.size())));
-  std::vector<std::string> outputs(all.size());
+      Prepare(model_, views, {selected.begin(), selected.end()},
+              std::numeric_limits<int64_t>::max()));
+  std::vector<std::string> outputs(model_.outputs().size());
   std::vector<std::string*> targets;
-  for (std::string& output : outputs) targets.push_back(&output);
-  RunOptions options;
-  options.deadline = deadline;
+  for (int index : run.selected) targets.push_back(&outputs[index]);
+  std::vector<int64_t> kernel_ns;
   const int64_t ready_ns = Clock::NowNs();
-  QUERN_ASSIGN_OR_RETURN(const RunTimes ran,
-                         RunInto(model_, run, views, targets, options));
+  report.input_ns = ready_ns - report.start_ns;
+  QUERN_ASSIGN_OR_RETURN(
+      report.ran, RunInto(model_, run, views, targets,
+                          {.deadline = deadline, .kernel_ns = &kernel_ns}));
   const int64_t end_ns = Clock::NowNs();
-
-  std::vector<BatchResult> results(items.size());
-  int64_t row = 0;
-  for (size_t k = 0; k < items.size(); ++k) {
-    for (int index : items[k].item.selected) {
-      const std::string& whole = outputs[index];
-      const size_t row_bytes = whole.size() / static_cast<size_t>(rows);
-      results[k].outputs.push_back(
-          whole.substr(static_cast<size_t>(row) * row_bytes,
-                       static_cast<size_t>(items[k].rows) * row_bytes));
-      std::vector<int64_t> dims = run.binding.output_dims[index];
-      dims[0] = items[k].rows;
-      results[k].dims.push_back(std::move(dims));
-    }
-    row += items[k].rows;
-    results[k].joined_rows = rows;
-    results[k].start_ns = start_ns;
-    results[k].input_ns = ready_ns - start_ns;
-    results[k].ran = ran;
+  QUERN_RETURN_IF_ERROR(Part(outputs, run.selected, items));
+  for (const Waiting& waiting : items) {
+    if (waiting.item.kernel_ns != nullptr) *waiting.item.kernel_ns = kernel_ns;
   }
-  const int64_t parted_ns = Clock::NowNs();
-  metrics_.Add(Metric::kBatchedRequests, {label_},
-               static_cast<double>(items.size()));
-  for (size_t k = 0; k < items.size(); ++k) {
-    results[k].output_ns = parted_ns - end_ns;
-    items[k].item.done(absl::OkStatus(), results[k], k == 0);
+  report.output_ns = Clock::NowNs() - end_ns;
+  return absl::OkStatus();
+}
+
+// Gives each request its rows of the outputs `computed`.
+absl::Status Batcher::Part(const std::vector<std::string>& outputs,
+                           const std::vector<int>& computed,
+                           const std::vector<Waiting>& items) {
+  for (int index : computed) {
+    size_t bytes = 0;
+    for (const Waiting& waiting : items) {
+      bytes += waiting.item.run.binding.output_bytes[index];
+    }
+    QUERN_RET_CHECK(bytes == outputs[index].size(),
+                    "an output does not grow with the rows");
+  }
+  std::vector<size_t> taken(outputs.size(), 0);  // Bytes, of each output.
+  for (const Waiting& waiting : items) {
+    const BatchItem& item = waiting.item;
+    const std::vector<size_t>& bytes = item.run.binding.output_bytes;
+    for (size_t i = 0; i < item.targets.size(); ++i) {
+      const int index = item.run.selected[i];
+      item.targets[i]->assign(outputs[index], taken[index], bytes[index]);
+    }
+    for (size_t i = 0; i < bytes.size(); ++i) taken[i] += bytes[i];
   }
   return absl::OkStatus();
 }

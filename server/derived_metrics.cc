@@ -3,7 +3,6 @@
 
 #include <fstream>
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -48,29 +47,110 @@ const char* TritonReason(absl::StatusCode code) {
   }
 }
 
-void AddTriton(const LoadedModel& loaded, const ModelStatistics& statistics,
-               std::vector<Sample>& out) {
-  const Labels labels = {loaded.name(), absl::StrCat(loaded.version())};
+// What the models of one label have counted: launches of the same kernel in
+// several of them are one.
+struct Counted {
+  const LoadedModel* model = nullptr;  // One of them.
+  ModelStatistics requests;
+  int64_t pending = 0;
+  std::map<std::string, double> notes;  // By kind.
+  // By device and name.
+  std::map<std::pair<std::string, std::string>, Distribution> kernels;
+};
+
+std::map<std::string, Counted> CountedByLabel(
+    const std::vector<std::shared_ptr<const LoadedModel>>& models) {
+  std::map<std::string, Counted> all;
+  for (const std::shared_ptr<const LoadedModel>& loaded : models) {
+    Counted& counted = all[loaded->label()];
+    counted.model = loaded.get();
+    counted.requests.Merge(loaded->Statistics());
+    counted.pending += loaded->pending();
+    for (const Note& note : loaded->model().notes()) ++counted.notes[note.kind];
+    for (const KernelReport& kernel : loaded->model().Kernels()) {
+      counted.kernels[{kernel.device, kernel.name}].Merge(kernel.time);
+    }
+  }
+  return all;
+}
+
+void AddRequests(const std::string& label, const Counted& counted,
+                 std::vector<Sample>& out) {
+  const ModelStatistics& requests = counted.requests;
+  Distribution all = requests.success;
+  all.Merge(requests.failure);
+  out.push_back({Metric::kRequestDuration, {label}, 0, all});
+  for (const auto& [code, count] : requests.by_code) {
+    out.push_back({Metric::kRequests,
+                   {label, CodeName(code)},
+                   static_cast<double>(count),
+                   {}});
+  }
+  for (size_t i = 0; i < kPhases; ++i) {
+    const Labels labels = {label, NameOf(static_cast<Phase>(i))};
+    out.push_back(
+        {Metric::kRequestPhaseDuration, labels, 0, requests.phase[i]});
+    AddMoments(Metric::kRequestPhaseMean, Metric::kRequestPhaseVariance,
+               Metric::kRequestPhaseCv, labels, requests.phase[i], out);
+  }
+  AddMoments(Metric::kRequestPhaseMean, Metric::kRequestPhaseVariance,
+             Metric::kRequestPhaseCv, {label, "total"}, requests.success, out);
+}
+
+void AddBatches(const std::string& label, const ModelStatistics& requests,
+                std::vector<Sample>& out) {
+  const auto flushes = [&](Flush flush) {
+    const auto it = requests.by_flush.find(flush);
+    return it == requests.by_flush.end() ? 0. : static_cast<double>(it->second);
+  };
+  out.push_back(
+      {Metric::kBatchFlushes, {label, "full"}, flushes(Flush::kFull), {}});
+  out.push_back(
+      {Metric::kBatchFlushes, {label, "delay"}, flushes(Flush::kDelay), {}});
+  out.push_back({Metric::kBatchedRequests,
+                 {label},
+                 static_cast<double>(requests.joined_requests),
+                 {}});
+}
+
+void AddKernels(const std::string& label, const Counted& counted,
+                std::vector<Sample>& out) {
+  for (const auto& [key, time] : counted.kernels) {
+    const Labels labels = {label, key.first, key.second};
+    out.push_back({Metric::kKernelDuration, labels, 0, time});
+    out.push_back({Metric::kKernelLaunches,
+                   labels,
+                   static_cast<double>(time.count()),
+                   {}});
+    AddMoments(Metric::kKernelDurationMean, Metric::kKernelDurationVariance,
+               Metric::kKernelDurationCv, labels, time, out);
+  }
+}
+
+void AddTriton(const Counted& counted, std::vector<Sample>& out) {
+  const ModelStatistics& requests = counted.requests;
+  const Labels labels = {counted.model->name(),
+                         absl::StrCat(counted.model->version())};
   const auto add = [&](Metric metric, double value) {
     out.push_back({metric, labels, value, {}});
   };
   const auto phase_us = [&](Phase phase) {
-    return statistics.phase[static_cast<size_t>(phase)].sum_ns() * kUsPerNs;
+    return requests.phase[static_cast<size_t>(phase)].sum_ns() * kUsPerNs;
   };
-  add(Metric::kNvRequestSuccess,
-      static_cast<double>(statistics.success.count()));
-  add(Metric::kNvCount, static_cast<double>(statistics.inferences));
-  add(Metric::kNvExecCount, static_cast<double>(statistics.executions));
-  add(Metric::kNvRequestDuration, statistics.success.sum_ns() * kUsPerNs);
+  add(Metric::kNvRequestSuccess, static_cast<double>(requests.success.count()));
+  add(Metric::kNvCount, static_cast<double>(requests.inferences));
+  add(Metric::kNvExecCount, static_cast<double>(requests.executions));
+  add(Metric::kNvRequestDuration, requests.success.sum_ns() * kUsPerNs);
   add(Metric::kNvQueueDuration, phase_us(Phase::kQueue));
   add(Metric::kNvComputeInput, phase_us(Phase::kInput));
   add(Metric::kNvComputeInfer, phase_us(Phase::kExecute));
   add(Metric::kNvComputeOutput, phase_us(Phase::kOutput));
-  add(Metric::kNvPending, static_cast<double>(loaded.pending()));
-  add(Metric::kNvLoadDuration, loaded.model().compile_report().total_ms * 1e-3);
+  add(Metric::kNvPending, static_cast<double>(counted.pending));
+  add(Metric::kNvLoadDuration,
+      counted.model->model().compile_report().total_ms * 1e-3);
   std::map<std::string, double> failures = {
       {"REJECTED", 0}, {"CANCELED", 0}, {"BACKEND", 0}, {"OTHER", 0}};
-  for (const auto& [code, count] : statistics.by_code) {
+  for (const auto& [code, count] : requests.by_code) {
     if (code == absl::StatusCode::kOk) continue;
     failures[TritonReason(code)] += static_cast<double>(count);
   }
@@ -87,33 +167,16 @@ std::vector<Sample> DerivedSamples(
     const std::vector<std::shared_ptr<const LoadedModel>>& models,
     bool triton) {
   std::vector<Sample> out;
-  // Labels are {model, device, kernel}; launches of the same kernel in several
-  // graphs of a client share them.
-  std::map<Labels, Distribution> kernels;
-  for (const std::shared_ptr<const LoadedModel>& loaded : models) {
-    for (const KernelReport& kernel : loaded->model().Kernels()) {
-      kernels[{loaded->label(), kernel.device, kernel.name}].Merge(kernel.time);
+  for (const auto& [label, counted] : CountedByLabel(models)) {
+    AddRequests(label, counted, out);
+    AddKernels(label, counted, out);
+    for (const auto& [kind, count] : counted.notes) {
+      out.push_back({Metric::kNotes, {label, kind}, count, {}});
     }
-    const ModelStatistics statistics = loaded->Statistics();
-    for (size_t i = 0; i < kPhases; ++i) {
-      AddMoments(Metric::kRequestPhaseMean, Metric::kRequestPhaseVariance,
-                 Metric::kRequestPhaseCv,
-                 {loaded->label(), NameOf(static_cast<Phase>(i))},
-                 statistics.phase[i], out);
+    if (counted.model->batcher() != nullptr) {
+      AddBatches(label, counted.requests, out);
     }
-    AddMoments(Metric::kRequestPhaseMean, Metric::kRequestPhaseVariance,
-               Metric::kRequestPhaseCv, {loaded->label(), "total"},
-               statistics.success, out);
-    if (triton && loaded->version() > 0) AddTriton(*loaded, statistics, out);
-  }
-  for (const auto& [labels, time] : kernels) {
-    out.push_back({Metric::kKernelDuration, labels, 0, time});
-    out.push_back({Metric::kKernelLaunches,
-                   labels,
-                   static_cast<double>(time.count()),
-                   {}});
-    AddMoments(Metric::kKernelDurationMean, Metric::kKernelDurationVariance,
-               Metric::kKernelDurationCv, labels, time, out);
+    if (triton && counted.model->version() > 0) AddTriton(counted, out);
   }
   return out;
 }

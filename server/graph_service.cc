@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "server/codec.h"
 #include "server/import/graph/vocabulary.h"
@@ -57,11 +58,6 @@ void Set(google::protobuf::Duration* duration, int64_t ns) {
   duration->set_nanos(static_cast<int32_t>(ns % kNsPerSecond));
 }
 
-std::string FirstDevice(const Engine& engine) {
-  const std::vector<DeviceReport> devices = engine.Devices();
-  return devices.empty() ? "" : devices[0].name;
-}
-
 int ThreadsOf(const Engine& engine, const std::string& device) {
   for (const DeviceReport& report : engine.Devices()) {
     if (report.name == device) return report.threads;
@@ -93,7 +89,7 @@ absl::StatusOr<Stage> StageOf(v1::ExplainStage stage) {
 }  // namespace
 
 GraphService::GraphService(const GraphServiceParts& parts)
-    : parts_(parts), default_device_(FirstDevice(*parts.engine)) {}
+    : parts_(parts), default_device_(DefaultDevice(*parts.engine)) {}
 
 absl::Status GraphService::Allow(const Context& context) const {
   return Authorize(context, *parts_.authorizer, Access::kGraph);
@@ -173,7 +169,8 @@ grpc::ServerWriteReactor<v1::PublishResponse>* GraphService::Publish(
   const auto stream = ResponseStream<v1::PublishResponse>::Make();
   return RunOn<v1::PublishResponse>(
       *parts_.loads, stream, [this, stream, request = *request] {
-        auto result = PublishGraph(request, ProgressTo(stream));
+        auto result = base::NoThrow(
+            [&] { return PublishGraph(request, ProgressTo(stream)); });
         if (result.ok()) {
           v1::PublishResponse message;
           *message.mutable_result() = *std::move(result);
@@ -196,25 +193,25 @@ absl::StatusOr<v1::PublishResult> GraphService::PublishGraph(
   QUERN_ASSIGN_OR_RETURN(const Found found, FindSubject(subject));
   const std::string& name = request.model().name();
   QUERN_ASSIGN_OR_RETURN(version, parts_.models->BeginLoad(name, version));
-  const auto model = parts_.engine->Load(found.graph, found.options, progress);
-  if (!model.ok()) {
-    parts_.models->EndLoad(name, version, model.status());
-    return model.status();
-  }
-  auto config = CompleteConfig({}, name, **model);
-  if (!config.ok()) {
-    parts_.models->EndLoad(name, version, config.status());
-    return config.status();
-  }
-  auto loaded = std::make_shared<const LoadedModel>(
-      name, version, found.graph, found.options, *model, *std::move(config),
-      parts_.metrics);
+  const auto loaded = base::NoThrow(
+      [&]() -> absl::StatusOr<std::shared_ptr<const LoadedModel>> {
+        QUERN_ASSIGN_OR_RETURN(
+            const std::shared_ptr<const Model> model,
+            parts_.engine->Load(found.graph, found.options, progress));
+        QUERN_ASSIGN_OR_RETURN(inference::ModelConfig config,
+                               CompleteConfig({}, name, *model));
+        return std::make_shared<const LoadedModel>(name, version, found.graph,
+                                                   found.options, model,
+                                                   std::move(config));
+      });
   parts_.models->EndLoad(name, version, loaded);
+  QUERN_RETURN_IF_ERROR(loaded.status());
+  const Model& model = (*loaded)->model();
   v1::PublishResult result;
   result.mutable_model()->set_name(name);
   result.mutable_model()->set_version(absl::StrCat(version));
-  *result.mutable_load() = ToProto((*model)->compile_report());
-  for (const Note& note : (*model)->notes()) {
+  *result.mutable_load() = ToProto(model.compile_report());
+  for (const Note& note : model.notes()) {
     *result.add_notes() = ToProto(note);
   }
   return result;
@@ -249,7 +246,8 @@ grpc::ServerWriteReactor<v1::ExecuteResponse>* GraphService::Execute(
           stream->End(absl::CancelledError("the client has gone"));
           return;
         }
-        auto result = Run(*request, call, ProgressTo(stream));
+        auto result = base::NoThrow(
+            [&] { return Run(*request, call, ProgressTo(stream)); });
         if (result.ok()) {
           v1::ExecuteResponse message;
           *message.mutable_result() = *std::move(result);
@@ -305,7 +303,7 @@ absl::StatusOr<v1::ExecuteResult> GraphService::Run(
     times[Phase::kExecute] = ran.execute_ns;
     times[Phase::kOutput] =
         telemetry::Clock::NowNs() - ready_ns - ran.queue_ns - ran.execute_ns;
-    load.model->CountExecution(1, times);
+    load.model->CountExecution({.times = times});
     return absl::OkStatus();
   }();
   for (int64_t ns : times.phase) times.total_ns += ns;
@@ -328,7 +326,8 @@ grpc::ServerWriteReactor<v1::ExplainResponse>* GraphService::Explain(
   const auto stream = ResponseStream<v1::ExplainResponse>::Make();
   return RunOn<v1::ExplainResponse>(
       *parts_.loads, stream, [this, stream, request = *request] {
-        auto text = ExplainStage(request, ProgressTo(stream));
+        auto text = base::NoThrow(
+            [&] { return ExplainStage(request, ProgressTo(stream)); });
         if (text.ok()) {
           v1::ExplainResponse message;
           message.set_text(*std::move(text));
@@ -361,7 +360,9 @@ grpc::ServerWriteReactor<v1::BenchmarkResponse>* GraphService::Benchmark(
   const absl::Time deadline = DeadlineOf(*context);
   return RunOn<v1::BenchmarkResponse>(
       *parts_.loads, stream, [this, stream, request, deadline] {
-        auto report = Measure(*request, deadline, *stream, ProgressTo(stream));
+        auto report = base::NoThrow([&] {
+          return Measure(*request, deadline, *stream, ProgressTo(stream));
+        });
         if (report.ok()) {
           v1::BenchmarkResponse message;
           *message.mutable_report() = *std::move(report);

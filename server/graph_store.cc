@@ -41,12 +41,10 @@ std::string Label(const std::string& digest,
 
 }  // namespace
 
-GraphStore::GraphStore(int64_t max_bytes, int max_loaded, Engine* engine,
-                       telemetry::Metrics* metrics)
+GraphStore::GraphStore(int64_t max_bytes, int max_loaded, Engine* engine)
     : max_bytes_(max_bytes),
       max_loaded_(static_cast<size_t>(max_loaded)),
-      engine_(engine),
-      metrics_(metrics) {}
+      engine_(engine) {}
 
 absl::Status GraphStore::Reserve(int64_t size) {
   base::MutexLock lock(&mutex_);
@@ -135,14 +133,13 @@ absl::StatusOr<GraphStore::Load> GraphStore::FindOrLoad(
                            engine_->Load(content->graph, options, progress));
     return Load{std::make_shared<const LoadedModel>(
                     Label(digest, options), 0, content->graph, options,
-                    std::move(model), inference::ModelConfig(), metrics_),
+                    std::move(model), inference::ModelConfig()),
                 true};
   }();
   // Models are destroyed without the lock: that can take long.
   std::vector<std::shared_ptr<const LoadedModel>> evicted;
   base::MutexLock lock(&mutex_);
   if (load.ok()) {
-    load->model->Enlist();
     models_[key] = {load->model, ++clock_};
     EvictModels(evicted);
   } else {
@@ -163,7 +160,6 @@ void GraphStore::EvictModels(
       }
     }
     if (oldest == models_.end()) return;
-    oldest->second.model->Retire();
     evicted.push_back(std::move(oldest->second.model));
     models_.erase(oldest);
   }

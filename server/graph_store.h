@@ -33,9 +33,8 @@ struct Content {
 
 class GraphStore {
  public:
-  // `engine` and `metrics` outlive the store.
-  GraphStore(int64_t max_bytes, int max_loaded, Engine* engine,
-             telemetry::Metrics* metrics);
+  // `engine` outlives the store.
+  GraphStore(int64_t max_bytes, int max_loaded, Engine* engine);
 
   // Takes `size` bytes out of what may be stored, before they arrive.
   // kResourceExhausted if that much cannot be had even without what is stored.
@@ -81,7 +80,6 @@ class GraphStore {
   const int64_t max_bytes_;
   const size_t max_loaded_;
   Engine* const engine_;
-  telemetry::Metrics* const metrics_;
   mutable base::Mutex mutex_;
   base::CondVar loaded_changed_;
   uint64_t clock_ ABSL_GUARDED_BY(mutex_) = 0;  // Counts uses.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/loaded_model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,8 +9,6 @@
 #include "absl/time/time.h"
 
 namespace quern::server {
-
-using telemetry::Metric;
 
 std::string CodeName(absl::StatusCode code) {
   return absl::StatusCodeToString(code);
@@ -29,12 +28,28 @@ const char* NameOf(Phase phase) {
   return "";
 }
 
+void ModelStatistics::Merge(const ModelStatistics& other) {
+  success.Merge(other.success);
+  failure.Merge(other.failure);
+  for (size_t i = 0; i < kPhases; ++i) phase[i].Merge(other.phase[i]);
+  inferences += other.inferences;
+  executions += other.executions;
+  last_inference_ms = std::max(last_inference_ms, other.last_inference_ms);
+  for (const auto& [code, count] : other.by_code) by_code[code] += count;
+  for (const auto& [rows, batch] : other.by_batch) {
+    Batch& mine = by_batch[rows];
+    mine.count += batch.count;
+    for (size_t i = 0; i < kPhases; ++i) mine.phase_ns[i] += batch.phase_ns[i];
+  }
+  for (const auto& [flush, count] : other.by_flush) by_flush[flush] += count;
+  joined_requests += other.joined_requests;
+}
+
 LoadedModel::LoadedModel(std::string name, int64_t version,
                          std::shared_ptr<const graph::Graph> graph,
                          base::CompileOptions options,
                          std::shared_ptr<const Model> model,
-                         inference::ModelConfig config,
-                         telemetry::Metrics* metrics)
+                         inference::ModelConfig config)
     : name_(std::move(name)),
       version_(version),
       label_(version == 0 ? name_ : absl::StrCat(name_, "/", version)),
@@ -42,27 +57,9 @@ LoadedModel::LoadedModel(std::string name, int64_t version,
       options_(std::move(options)),
       model_(std::move(model)),
       config_(std::move(config)),
-      metrics_(metrics),
       batcher_(config_.has_dynamic_batching()
-                   ? std::make_unique<Batcher>(model_.get(), config_, label_,
-                                               INT32_MAX, metrics)
+                   ? std::make_unique<Batcher>(model_.get(), config_)
                    : nullptr) {}
-
-LoadedModel::~LoadedModel() { Retire(); }
-
-void LoadedModel::Enlist() const {
-  base::MutexLock lock(&mutex_);
-  if (listed_) return;
-  listed_ = true;
-  request_time_ = metrics_->GetDistribution(Metric::kRequestDuration, {label_});
-  for (size_t i = 0; i < kPhases; ++i) {
-    phase_time_[i] = metrics_->GetDistribution(
-        Metric::kRequestPhaseDuration, {label_, NameOf(static_cast<Phase>(i))});
-  }
-  for (const Note& note : model_->notes()) {
-    metrics_->Add(Metric::kNotes, {label_, note.kind});
-  }
-}
 
 void LoadedModel::CountRequest(absl::StatusCode code, const RequestTimes& times,
                                int64_t rows) const {
@@ -77,39 +74,25 @@ void LoadedModel::CountRequest(absl::StatusCode code, const RequestTimes& times,
       statistics_.phase[i].Record(times.phase[i]);
     }
   }
-  if (!listed_) return;
-  request_time_->Record(times.total_ns);
-  if (good) {
-    for (size_t i = 0; i < kPhases; ++i) {
-      phase_time_[i]->Record(times.phase[i]);
-    }
-  }
-  std::shared_ptr<telemetry::Number>& number = code_numbers_[code];
-  if (number == nullptr) {
-    number = metrics_->GetNumber(Metric::kRequests, {label_, CodeName(code)});
-  }
-  number->Add(1);
 }
 
-void LoadedModel::CountExecution(int64_t rows,
-                                 const RequestTimes& times) const {
+void LoadedModel::CountExecution(const Execution& execution) const {
   base::MutexLock lock(&mutex_);
   ++statistics_.executions;
-  ModelStatistics::Batch& batch = statistics_.by_batch[rows];
+  ModelStatistics::Batch& batch = statistics_.by_batch[execution.rows];
   ++batch.count;
-  for (size_t i = 0; i < kPhases; ++i) batch.phase_ns[i] += times.phase[i];
+  for (size_t i = 0; i < kPhases; ++i) {
+    batch.phase_ns[i] += execution.times.phase[i];
+  }
+  ++statistics_.by_flush[execution.flush];
+  if (execution.requests > 1) {
+    statistics_.joined_requests += static_cast<uint64_t>(execution.requests);
+  }
 }
 
 ModelStatistics LoadedModel::Statistics() const {
   base::MutexLock lock(&mutex_);
   return statistics_;
-}
-
-void LoadedModel::Retire() const {
-  base::MutexLock lock(&mutex_);
-  if (!listed_) return;
-  listed_ = false;
-  metrics_->Remove("model", label_);
 }
 
 }  // namespace quern::server

@@ -4,8 +4,7 @@
 // label in the metrics, its settings, and the statistics of its requests.
 //
 // Shared by whoever uses it, immutable but for the statistics; any thread may
-// use it. Its label is in the metrics from Enlist until Retire or until the
-// last holder lets go of it.
+// use it.
 #pragma once
 
 #include <array>
@@ -21,7 +20,7 @@
 #include "engine/base/compile_options.h"
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
-#include "engine/telemetry/metrics.h"
+#include "engine/telemetry/distribution.h"
 #include "proto/inference/model_config.pb.h"
 #include "server/batcher.h"
 
@@ -45,6 +44,14 @@ struct RequestTimes {
   int64_t operator[](Phase p) const { return phase[static_cast<size_t>(p)]; }
 };
 
+// One run of the engine as statistics count it.
+struct Execution {
+  int64_t rows = 1;      // Of the batch; 1 where requests are not joined.
+  int64_t requests = 1;  // That shared it.
+  Flush flush = Flush::kNone;
+  RequestTimes times = {};
+};
+
 // What became of the requests of a model since it was loaded.
 struct ModelStatistics {
   telemetry::Distribution success;  // Times of the requests that were answered.
@@ -54,12 +61,17 @@ struct ModelStatistics {
   uint64_t executions = 0;  // Runs of the engine.
   int64_t last_inference_ms = 0;  // Since 1970; 0: there was none.
   std::map<absl::StatusCode, uint64_t> by_code;
-  // Runs by their number of rows, where requests are joined.
+  // Runs by their number of rows.
   struct Batch {
     uint64_t count = 0;
     std::array<int64_t, kPhases> phase_ns = {};
   };
   std::map<int64_t, Batch> by_batch;
+  std::map<Flush, uint64_t> by_flush;
+  uint64_t joined_requests = 0;  // Requests that shared a run with another.
+
+  // Takes all that `other` has counted.
+  void Merge(const ModelStatistics& other);
 };
 
 class LoadedModel {
@@ -69,8 +81,7 @@ class LoadedModel {
   LoadedModel(std::string name, int64_t version,
               std::shared_ptr<const graph::Graph> graph,
               base::CompileOptions options, std::shared_ptr<const Model> model,
-              inference::ModelConfig config, telemetry::Metrics* metrics);
-  ~LoadedModel();
+              inference::ModelConfig config);
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;
 
@@ -91,20 +102,12 @@ class LoadedModel {
   // Counts one request that ended with `code` and was `rows` inferences.
   void CountRequest(absl::StatusCode code, const RequestTimes& times,
                     int64_t rows = 1) const;
-  // Counts one run of the engine for `rows` rows of any number of requests.
-  void CountExecution(int64_t rows, const RequestTimes& times) const;
+  void CountExecution(const Execution& execution) const;
   [[nodiscard]] ModelStatistics Statistics() const;
 
   // Changes the number of requests that are under way; the new number.
   int64_t AddPending(int64_t by) const { return pending_ += by; }
   [[nodiscard]] int64_t pending() const { return pending_; }
-
-  // Puts the label into the metrics. A model that had it is to be retired
-  // before.
-  void Enlist() const;
-
-  // Takes the label out of the metrics, though requests may still run.
-  void Retire() const;
 
  private:
   const std::string name_;
@@ -114,18 +117,10 @@ class LoadedModel {
   const base::CompileOptions options_;
   const std::shared_ptr<const Model> model_;
   const inference::ModelConfig config_;
-  telemetry::Metrics* const metrics_;
   const std::unique_ptr<Batcher> batcher_;
   mutable std::atomic<int64_t> pending_ = 0;
   mutable base::Mutex mutex_;
-  mutable bool listed_ ABSL_GUARDED_BY(mutex_) = false;
   mutable ModelStatistics statistics_ ABSL_GUARDED_BY(mutex_);
-  mutable std::shared_ptr<telemetry::SharedDistribution> request_time_
-      ABSL_GUARDED_BY(mutex_);
-  mutable std::array<std::shared_ptr<telemetry::SharedDistribution>, kPhases>
-      phase_time_ ABSL_GUARDED_BY(mutex_);
-  mutable std::map<absl::StatusCode, std::shared_ptr<telemetry::Number>>
-      code_numbers_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace quern::server

@@ -23,24 +23,12 @@ using telemetry::MetricType;
 
 constexpr double kSecondsPerNs = 1e-9;
 
-// Of derived metrics: counts and times in all, as their names tell. Means and
-// the like go up and down.
-bool OnlyGrows(const std::string& name) {
-  return name.ends_with("_total") || name.ends_with("_us") ||
-         name == "nv_inference_count" || name == "nv_inference_exec_count" ||
-         name == "nv_inference_request_success" ||
-         name == "nv_inference_request_failure";
-}
-
-prometheus::MetricType TypeOf(MetricType type, const std::string& name) {
+prometheus::MetricType TypeOf(MetricType type) {
   switch (type) {
     case MetricType::kCounter:
       return prometheus::MetricType::Counter;
     case MetricType::kHistogram:
       return prometheus::MetricType::Histogram;
-    case MetricType::kDerived:
-      return OnlyGrows(name) ? prometheus::MetricType::Counter
-                             : prometheus::MetricType::Gauge;
     case MetricType::kGauge:
       break;
   }
@@ -74,7 +62,7 @@ void AddSample(const telemetry::Metrics::Sample& sample,
   prometheus::MetricFamily& family = families[info.metric];
   family.name = info.name;
   family.help = info.help;
-  family.type = TypeOf(info.type, info.name);
+  family.type = TypeOf(info.type);
   prometheus::ClientMetric metric = LabelledMetric(info, sample.labels);
   if (sample.distribution.has_value()) {
     SetHistogram(metric, *sample.distribution);

@@ -113,9 +113,10 @@ absl::StatusOr<int64_t> ModelStore::BeginLoad(const std::string& name,
   }
   const bool known = model != models_.end() && model->second.contains(version);
   if (!known && count >= max_models_) {
+    metrics_->Add(telemetry::Metric::kLoadRejects, {"models"});
     return absl::ResourceExhaustedError(
-        absl::StrCat(count,
-                     " models are loaded, the limit of "
+        absl::StrCat("there are ", count,
+                     " models, those that failed counted too, the limit of "
                      "--max-loaded-models; unload one first"));
   }
   Entry& entry = models_[name][version];
@@ -139,8 +140,6 @@ void ModelStore::EndLoad(
   entry.loading = false;
   if (loaded.ok()) {
     replaced = std::exchange(entry.loaded, *std::move(loaded));
-    if (replaced != nullptr) replaced->Retire();
-    entry.loaded->Enlist();
     entry.reason.clear();
   } else {
     entry.reason = std::string(loaded.status().message());
@@ -164,7 +163,6 @@ absl::Status ModelStore::Remove(const std::string& name, int64_t version) {
   removed = entry.loaded;
   model->second.erase(version);
   if (model->second.empty()) models_.erase(model);
-  if (removed != nullptr) removed->Retire();
   CountReady();
   return absl::OkStatus();
 }

@@ -15,6 +15,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "server/codec.h"
 #include "server/import/onnx/importer.h"
@@ -81,15 +82,11 @@ class Repository::Turn {
 };
 
 Repository::Repository(const RepositoryOptions& options, Engine* engine,
-                       ModelStore* models, telemetry::Metrics* metrics)
-    : options_(options),
-      engine_(*engine),
-      models_(*models),
-      metrics_(*metrics) {}
+                       ModelStore* models)
+    : options_(options), engine_(*engine), models_(*models) {}
 
 absl::StatusOr<std::unique_ptr<Repository>> Repository::Open(
-    const RepositoryOptions& options, Engine* engine, ModelStore* models,
-    telemetry::Metrics* metrics) {
+    const RepositoryOptions& options, Engine* engine, ModelStore* models) {
   if (!options.folder.empty()) {
     std::error_code error;
     fs::directory_iterator(options.folder, error);
@@ -99,8 +96,7 @@ absl::StatusOr<std::unique_ptr<Repository>> Repository::Open(
                        options.folder, ": ", error.message()));
     }
   }
-  return std::unique_ptr<Repository>(
-      new Repository(options, engine, models, metrics));
+  return std::unique_ptr<Repository>(new Repository(options, engine, models));
 }
 
 std::string Repository::PathOf(const std::string& name) const {
@@ -256,10 +252,11 @@ absl::Status Repository::LoadInTurn(
 
 absl::Status Repository::LoadVersion(const std::string& name, int64_t version,
                                      const Stamp& stamp,
-                                     const std::string* bytes,
+                                     const absl::string_view* bytes,
                                      const ParsedSettings& settings) {
   QUERN_RETURN_IF_ERROR(models_.BeginLoad(name, version).status());
-  auto loaded = Compile(name, version, stamp, bytes, settings);
+  auto loaded = base::NoThrow(
+      [&] { return Compile(name, version, stamp, bytes, settings); });
   const absl::Status status = loaded.status();
   if (status.ok()) {
     const Model& model = (*loaded)->model();
@@ -281,7 +278,7 @@ absl::Status Repository::LoadVersion(const std::string& name, int64_t version,
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> Repository::Compile(
     const std::string& name, int64_t version, const Stamp& stamp,
-    const std::string* bytes, const ParsedSettings& settings) {
+    const absl::string_view* bytes, const ParsedSettings& settings) {
   onnx_import::ImportOptions import_options;
   import_options.max_bytes = options_.max_graph_bytes;
   import_options.max_nodes = options_.max_graph_nodes;
@@ -308,9 +305,8 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> Repository::Compile(
   QUERN_ASSIGN_OR_RETURN(inference::ModelConfig config,
                          CompleteConfig(settings.config, name, *model));
   QUERN_RETURN_IF_ERROR(RunWarmUps(*model, WarmUpsOf(config)));
-  return std::make_shared<const LoadedModel>(name, version, graph, options,
-                                             std::move(model),
-                                             std::move(config), &metrics_);
+  return std::make_shared<const LoadedModel>(
+      name, version, graph, options, std::move(model), std::move(config));
 }
 
 void Repository::Drop(const std::string& name,

@@ -24,10 +24,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
-#include "engine/telemetry/metrics.h"
 #include "server/model_settings.h"
 #include "server/model_store.h"
 
@@ -44,15 +44,15 @@ struct RepositoryOptions {
 // What a client sends with a load instead of what is in the folder.
 struct LoadOverride {
   std::string config_json;
-  std::map<int64_t, std::string> files;  // model.onnx by version; may be none.
+  // model.onnx by version, in the request's memory; may be none.
+  std::map<int64_t, absl::string_view> files;
 };
 
 class Repository {
  public:
   // kNotFound if there is no such folder. All pointers outlive it.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Repository>> Open(
-      const RepositoryOptions& options, Engine* engine, ModelStore* models,
-      telemetry::Metrics* metrics);
+      const RepositoryOptions& options, Engine* engine, ModelStore* models);
 
   // Loads `names`, or every model of the folder. One that fails is recorded
   // with its reason and does not stop the others.
@@ -103,7 +103,7 @@ class Repository {
   class Turn;  // Keeps other operations on a model out.
 
   Repository(const RepositoryOptions& options, Engine* engine,
-             ModelStore* models, telemetry::Metrics* metrics);
+             ModelStore* models);
 
   [[nodiscard]] std::string PathOf(const std::string& name) const;
   [[nodiscard]] Found Look(const std::string& name) const;
@@ -114,17 +114,16 @@ class Repository {
                           const std::optional<LoadOverride>& override);
   // One version, from its file or these bytes, into the store.
   absl::Status LoadVersion(const std::string& name, int64_t version,
-                           const Stamp& stamp, const std::string* bytes,
+                           const Stamp& stamp, const absl::string_view* bytes,
                            const ParsedSettings& settings);
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Compile(
       const std::string& name, int64_t version, const Stamp& stamp,
-      const std::string* bytes, const ParsedSettings& settings);
+      const absl::string_view* bytes, const ParsedSettings& settings);
   void Drop(const std::string& name, const std::set<int64_t>& versions);
 
   const RepositoryOptions options_;
   Engine& engine_;
   ModelStore& models_;
-  telemetry::Metrics& metrics_;
   mutable base::Mutex mutex_;
   base::CondVar turn_;
   std::set<std::string> busy_ ABSL_GUARDED_BY(mutex_);

@@ -24,6 +24,7 @@
 #include "server/model_store.h"
 #include "server/periodic.h"
 #include "server/repository.h"
+#include "server/subject.h"
 #include "server/v2_handlers.h"
 #include "server/v2_service.h"
 #include "server/version.h"
@@ -34,11 +35,6 @@ namespace {
 
 constexpr char kV2ServiceName[] = "inference.GRPCInferenceService";
 constexpr char kGraphServiceName[] = "quern.v1.GraphService";
-
-std::string FirstDevice(const Engine& engine) {
-  const std::vector<DeviceReport> devices = engine.Devices();
-  return devices.empty() ? "" : devices[0].name;
-}
 
 absl::StatusOr<std::string> ReadPem(const char* flag, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -81,8 +77,7 @@ class GrpcServer final : public Server {
                   config.max_queued_requests),
         loads_("loads", config.load_threads, config.max_queued_loads),
         models_(std::move(models)),
-        graphs_(config.max_stored_bytes, config.max_loaded_models, engine,
-                metrics),
+        graphs_(config.max_stored_bytes, config.max_loaded_models, engine),
         admission_({.pending_per_model = config.max_pending_per_model,
                     .bytes_in_flight = config.max_bytes_in_flight},
                    metrics),
@@ -244,11 +239,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   QUERN_ASSIGN_OR_RETURN(
       std::unique_ptr<Repository> repository,
       Repository::Open({.folder = config.model_repository,
-                        .device = FirstDevice(*engine),
+                        .device = DefaultDevice(*engine),
                         .max_graph_bytes = config.max_graph_bytes,
                         .max_graph_nodes = config.max_graph_nodes,
                         .threads = config.load_threads},
-                       engine, models.get(), metrics));
+                       engine, models.get()));
   auto server = std::make_unique<GrpcServer>(
       config, engine, metrics, std::move(authorizer), std::move(models),
       std::move(repository));

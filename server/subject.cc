@@ -36,6 +36,11 @@ std::string GraphId(const std::string& digest) {
   return absl::BytesToHexString(digest);
 }
 
+std::string DefaultDevice(const Engine& engine) {
+  const std::vector<DeviceReport> devices = engine.Devices();
+  return devices.empty() ? "" : devices[0].name;
+}
+
 absl::StatusOr<base::CompileOptions> OptionsOf(
     const v1::CompileSettings& settings, const std::string& default_device) {
   base::CompileOptions options;

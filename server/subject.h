@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 
 #include "engine/base/compile_options.h"
+#include "engine/engine.h"
 #include "proto/quern/v1/graph_service.pb.h"
 #include "server/graph_store.h"
 #include "server/model_store.h"
@@ -26,6 +27,9 @@ struct Found {
 // The bytes that a graph's id stands for; kInvalidArgument if it is none.
 [[nodiscard]] absl::StatusOr<std::string> DigestOf(const std::string& graph_id);
 [[nodiscard]] std::string GraphId(const std::string& digest);
+
+// The device of those who name none: the engine's first.
+[[nodiscard]] std::string DefaultDevice(const Engine& engine);
 
 // Options as a client sets them; `default_device` is used where it names none.
 [[nodiscard]] absl::StatusOr<base::CompileOptions> OptionsOf(

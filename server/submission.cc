@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "server/codec.h"
 #include "server/digest.h"
@@ -238,8 +239,8 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitRequest> {
           "the content does not have the SHA-256 that the header names")));
       return;
     }
-    const absl::Status accepted =
-        parts_.loads->Add([this] { Finish(ToGrpc(Import())); });
+    const absl::Status accepted = parts_.loads->Add(
+        [this] { Finish(ToGrpc(base::NoThrow([&] { return Import(); }))); });
     if (!accepted.ok()) Finish(ToGrpc(accepted));
   }
 

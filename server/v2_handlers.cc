@@ -13,6 +13,7 @@
 #include "absl/strings/strip.h"
 #include <spdlog/spdlog.h>
 
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "server/codec.h"
 #include "server/inference.h"
@@ -64,10 +65,10 @@ void AddTiming(const RequestTimes& times, const Model& model,
     parameters[absl::StrCat("quern_", NameOf(phase), "_ns")].set_int64_param(
         times[phase]);
   }
-  const std::vector<KernelReport> kernels = model.Kernels();
+  const std::vector<std::string>& kernels = model.kernel_names();
   std::vector<std::pair<int64_t, std::string>> top;
   for (size_t i = 0; i < kernel_ns.size() && i < kernels.size(); ++i) {
-    if (kernel_ns[i] > 0) top.emplace_back(kernel_ns[i], kernels[i].name);
+    if (kernel_ns[i] > 0) top.emplace_back(kernel_ns[i], kernels[i]);
   }
   std::sort(top.rbegin(), top.rend());
   if (top.size() > kTopKernels) top.resize(kTopKernels);
@@ -128,13 +129,6 @@ std::vector<std::string> NamesOf(const inference::ModelInferRequest& request) {
   return names;
 }
 
-// Of a request that was decoded.
-std::vector<int> SelectedOutputs(const LoadedModel& loaded,
-                                 const inference::ModelInferRequest& request) {
-  return SelectOutputs(NamesOf(request), loaded.model().outputs())
-      .value_or(std::vector<int>{});
-}
-
 // Adds an output to the response; where its bytes go.
 std::string* AddOutput(const TensorSpec& spec, const std::vector<int64_t>& dims,
                        inference::ModelInferResponse& response) {
@@ -146,19 +140,6 @@ std::string* AddOutput(const TensorSpec& spec, const std::vector<int64_t>& dims,
   return response.add_raw_output_contents();
 }
 
-// Fills in what a response has beside its outputs.
-void Complete(const LoadedModel& loaded,
-              const inference::ModelInferRequest& request,
-              const RequestTimes& times, const std::vector<int64_t>& kernel_ns,
-              inference::ModelInferResponse& response) {
-  response.set_model_name(loaded.name());
-  response.set_model_version(absl::StrCat(loaded.version()));
-  response.set_id(request.id());
-  if (WantsTiming(request)) {
-    AddTiming(times, loaded.model(), kernel_ns, response);
-  }
-}
-
 // OK for "all regions".
 absl::Status NoRegion(const std::string& name) {
   if (name.empty()) return absl::OkStatus();
@@ -167,6 +148,19 @@ absl::Status NoRegion(const std::string& name) {
 }
 
 }  // namespace
+
+struct V2Handlers::Inference {
+  const Call call;
+  const std::shared_ptr<const LoadedModel> loaded;
+  const inference::ModelInferRequest& request;
+  inference::ModelInferResponse& response;
+  const Done done;
+  std::shared_ptr<Admission::Ticket> ticket = nullptr;
+  int64_t ready_ns = 0;  // When it was ready to run.
+  RequestTimes times = {};
+  std::vector<int64_t> kernel_ns = {};  // If the request asks for it.
+  int64_t rows = 1;
+};
 
 V2Handlers::V2Handlers(const V2Parts& parts)
     : parts_(parts),
@@ -250,83 +244,54 @@ void V2Handlers::ModelInfer(const Call& call,
     done(found.status());
     return;
   }
-  const std::shared_ptr<const LoadedModel> loaded = found->loaded;
-  const auto ticket = parts_.admission->Enter(
-      loaded, static_cast<int64_t>(request.ByteSizeLong()));
+  const auto inference = std::make_shared<Inference>(
+      Inference{call, found->loaded, request, response, std::move(done)});
+  auto ticket = parts_.admission->Enter(
+      found->loaded, static_cast<int64_t>(request.ByteSizeLong()));
+  in_flight_->Add(1);
   if (!ticket.ok()) {
-    RequestTimes times;
-    times.total_ns = telemetry::Clock::NowNs() - call.arrival_ns;
-    loaded->CountRequest(ticket.status().code(), times);
-    done(ticket.status());
+    End(*inference, ticket.status());
     return;
   }
-  in_flight_->Add(1);
-  // Whatever ends the request holds its ticket until then.
-  const Finish finish = [this, call, loaded, &request, done, ticket = *ticket](
-                            const absl::Status& status, RequestTimes times,
-                            int64_t rows) {
-    times.total_ns = telemetry::Clock::NowNs() - call.arrival_ns;
-    loaded->CountRequest(status.code(), times, rows);
-    LogRequest(loaded->label(), request.id(), status, times);
-    in_flight_->Add(-1);
-    done(status);
-  };
+  inference->ticket = *std::move(ticket);
   const absl::Status accepted =
-      parts_.requests->Add([this, call, loaded, &request, &response, finish] {
-        Infer(call, *loaded, request, response, finish);
-      });
+      parts_.requests->Add([this, inference] { Infer(inference); });
   if (!accepted.ok()) {
     parts_.metrics->Add(telemetry::Metric::kRejectedRequests,
                         {absl::IsUnavailable(accepted) ? "draining" : "limit"});
-    finish(accepted, {}, 1);
+    End(*inference, accepted);
   }
 }
 
-void V2Handlers::Infer(const Call& call, const LoadedModel& loaded,
-                       const inference::ModelInferRequest& request,
-                       inference::ModelInferResponse& response,
-                       const Finish& finish) {
-  const int64_t start_ns = telemetry::Clock::NowNs();
-  RequestTimes times;
-  times[Phase::kQueue] = start_ns - call.arrival_ns;
-  absl::StatusOr<BatchItem> item = Decode(call, loaded, request);
+void V2Handlers::Infer(const std::shared_ptr<Inference>& inference) {
+  absl::StatusOr<BatchItem> item =
+      base::NoThrow([&] { return MakeReady(*inference); });
   if (!item.ok()) {
-    finish(item.status(), times, 1);
+    End(*inference, item.status());
     return;
   }
-  if (loaded.batcher() != nullptr) {
-    times[Phase::kInput] = telemetry::Clock::NowNs() - start_ns;
-    item->done = [&loaded, &request, &response, finish, times, start_ns](
-                     const absl::Status& status, BatchResult& result,
-                     bool leader) mutable {
-      int64_t rows = 1;
-      if (status.ok()) {
-        if (!result.dims.empty()) rows = result.dims[0][0];
-        times[Phase::kQueue] += result.start_ns - start_ns -
-                                times[Phase::kInput] + result.ran.queue_ns;
-        times[Phase::kInput] += result.input_ns;
-        times[Phase::kExecute] = result.ran.execute_ns;
-        times[Phase::kOutput] = result.output_ns;
-        const std::vector<int> selected = SelectedOutputs(loaded, request);
-        for (size_t i = 0; i < selected.size(); ++i) {
-          *AddOutput(loaded.model().outputs()[selected[i]], result.dims[i],
-                     response) = std::move(result.outputs[i]);
-        }
-        Complete(loaded, request, times, {}, response);
-        if (leader) loaded.CountExecution(result.joined_rows, times);
-      }
-      finish(status, times, rows);
-    };
-    loaded.batcher()->Join(*std::move(item));
+  Batcher* const batcher = inference->loaded->batcher();
+  if (batcher == nullptr) {
+    const auto report = RunAlone(inference->loaded->model(), *item);
+    if (report.ok()) Complete(*inference, *report);
+    End(*inference, report.status());
     return;
   }
-  finish(RunAlone(loaded, request, *item, start_ns, times, response), times, 1);
+  item->done = [this, inference](const absl::Status& status,
+                                 const BatchReport& report) {
+    if (status.ok()) Complete(*inference, report);
+    End(*inference, status);
+  };
+  const absl::Status joined = batcher->Join(*std::move(item));
+  if (!joined.ok()) End(*inference, joined);
 }
 
-absl::StatusOr<BatchItem> V2Handlers::Decode(
-    const Call& call, const LoadedModel& loaded,
-    const inference::ModelInferRequest& request) const {
-  const Model& model = loaded.model();
+absl::StatusOr<BatchItem> V2Handlers::MakeReady(Inference& inference) const {
+  const int64_t start_ns = telemetry::Clock::NowNs();
+  const Call& call = inference.call;
+  const auto& request = inference.request;
+  const Model& model = inference.loaded->model();
+  inference.times[Phase::kQueue] = start_ns - call.arrival_ns;
   if (call.cancelled()) return absl::CancelledError("the client has gone");
   BatchItem item;
   item.deadline = DeadlineOf(call, request);
@@ -337,42 +302,56 @@ absl::StatusOr<BatchItem> V2Handlers::Decode(
   }
   QUERN_RETURN_IF_ERROR(CheckParameters(request));
   QUERN_ASSIGN_OR_RETURN(item.inputs, DecodeInputs(request, model.inputs()));
-  QUERN_ASSIGN_OR_RETURN(item.selected,
+  QUERN_ASSIGN_OR_RETURN(std::vector<int> selected,
                          SelectOutputs(NamesOf(request), model.outputs()));
+  QUERN_ASSIGN_OR_RETURN(item.run,
+                         Prepare(model, item.inputs.views, std::move(selected),
+                                 parts_.max_message_bytes));
+  for (int index : item.run.selected) {
+    item.targets.push_back(AddOutput(model.outputs()[index],
+                                     item.run.binding.output_dims[index],
+                                     inference.response));
+  }
+  if (WantsTiming(request)) item.kernel_ns = &inference.kernel_ns;
+  if (inference.loaded->batcher() != nullptr) inference.rows = RowsOf(item);
+  inference.ready_ns = telemetry::Clock::NowNs();
+  inference.times[Phase::kInput] = inference.ready_ns - start_ns;
   return item;
 }
 
-absl::Status V2Handlers::RunAlone(const LoadedModel& loaded,
-                                  const inference::ModelInferRequest& request,
-                                  const BatchItem& item, int64_t start_ns,
-                                  RequestTimes& times,
-                                  inference::ModelInferResponse& response) {
-  const Model& model = loaded.model();
-  QUERN_ASSIGN_OR_RETURN(const PreparedRun run,
-                         Prepare(model, item.inputs.views, item.selected,
-                                 parts_.max_message_bytes));
-  std::vector<std::string*> targets;
-  for (int index : run.selected) {
-    targets.push_back(AddOutput(model.outputs()[index],
-                                run.binding.output_dims[index], response));
+void V2Handlers::Complete(Inference& inference, const BatchReport& report) {
+  RequestTimes& times = inference.times;
+  times[Phase::kQueue] +=
+      report.start_ns - inference.ready_ns + report.ran.queue_ns;
+  times[Phase::kInput] += report.input_ns;
+  times[Phase::kExecute] = report.ran.execute_ns;
+  times[Phase::kOutput] = report.output_ns;
+  const LoadedModel& loaded = *inference.loaded;
+  inference::ModelInferResponse& response = inference.response;
+  response.set_model_name(loaded.name());
+  response.set_model_version(absl::StrCat(loaded.version()));
+  response.set_id(inference.request.id());
+  if (WantsTiming(inference.request)) {
+    AddTiming(times, loaded.model(), inference.kernel_ns, response);
   }
-  std::vector<int64_t> kernel_ns;
-  RunOptions options;
-  options.deadline = item.deadline;
-  options.cancelled = item.cancelled;
-  if (WantsTiming(request)) options.kernel_ns = &kernel_ns;
-  const int64_t ready_ns = telemetry::Clock::NowNs();
-  times[Phase::kInput] = ready_ns - start_ns;
-  QUERN_ASSIGN_OR_RETURN(
-      const RunTimes ran,
-      RunInto(model, run, item.inputs.views, targets, options));
-  times[Phase::kQueue] += ran.queue_ns;
-  times[Phase::kExecute] = ran.execute_ns;
-  times[Phase::kOutput] =
-      telemetry::Clock::NowNs() - ready_ns - ran.queue_ns - ran.execute_ns;
-  Complete(loaded, request, times, kernel_ns, response);
-  loaded.CountExecution(1, times);
-  return absl::OkStatus();
+  if (!report.leads) return;
+  loaded.CountExecution({.rows = report.rows,
+                         .requests = report.requests,
+                         .flush = report.flush,
+                         .times = times});
+}
+
+void V2Handlers::End(Inference& inference, const absl::Status& status) {
+  inference.times.total_ns =
+      telemetry::Clock::NowNs() - inference.call.arrival_ns;
+  inference.loaded->CountRequest(status.code(), inference.times,
+                                 inference.rows);
+  LogRequest(inference.loaded->label(), inference.request.id(), status,
+             inference.times);
+  in_flight_->Add(-1);
+  // The answer's end frees the request, so its place goes first.
+  inference.ticket.reset();
+  inference.done(status);
 }
 
 void V2Handlers::ModelConfig(const Call&,
@@ -466,6 +445,7 @@ void V2Handlers::RepositoryModelLoad(
       if (version.ok() && slash != absl::string_view::npos &&
           path.substr(slash + 1) == "model.onnx") {
         if (!override.has_value()) override.emplace();
+        // The request lives until the load is done.
         override->files[*version] = value.bytes_param().empty()
                                         ? value.string_param()
                                         : value.bytes_param();

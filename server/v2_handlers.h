@@ -73,22 +73,18 @@ class V2Handlers {
 #undef QUERN_V2_METHOD
 
  private:
-  // Ends a request that was `rows` inferences: counts it and calls its Done.
-  using Finish = std::function<void(const absl::Status& status,
-                                    RequestTimes times, int64_t rows)>;
+  // One inference of a model that was found, from its arrival to its answer.
+  // Whoever works on it holds it.
+  struct Inference;
 
-  // One inference of a model that was found, alone or joined with others.
-  void Infer(const Call& call, const LoadedModel& loaded,
-             const inference::ModelInferRequest& request,
-             inference::ModelInferResponse& response, const Finish& finish);
-  absl::StatusOr<BatchItem> Decode(
-      const Call& call, const LoadedModel& loaded,
-      const inference::ModelInferRequest& request) const;
-  absl::Status RunAlone(const LoadedModel& loaded,
-                        const inference::ModelInferRequest& request,
-                        const BatchItem& item, int64_t start_ns,
-                        RequestTimes& times,
-                        inference::ModelInferResponse& response);
+  // Runs it, alone or joined with others.
+  void Infer(const std::shared_ptr<Inference>& inference);
+  // Decodes the request and makes places for its outputs in the response.
+  absl::StatusOr<BatchItem> MakeReady(Inference& inference) const;
+  // Completes the answer and the statistics of one that was run.
+  static void Complete(Inference& inference, const BatchReport& report);
+  // Counts it and answers.
+  void End(Inference& inference, const absl::Status& status);
 
   // Runs a load or unload of the model that a request names. KServe's SDK puts
   // the name where Triton has that of the repository.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Metrics holds the product's metrics: numbers and distributions, each
-// under a Metric of the table metrics.inc and the values of its labels. It
-// renders nothing; the server does.
+// Metrics holds the product's numbers, each under a Metric of the table
+// metrics.inc and the values of its labels. What belongs to a model or a kernel
+// is not here: that is counted where it happens, and samples are made of it
+// when somebody asks, so that it goes when the model goes. Nothing is rendered
+// here; the server does that.
 //
-// Any thread may call it. Get takes a lock; what it returns is updated without
-// one (numbers) or under a short one (distributions), stays valid as long as
-// it is held, and is no longer listed once it is removed. The number of label
-// sets of a metric is bounded: those beyond share one whose values are
-// "_other".
+// Any thread may call it. GetNumber takes a lock; what it returns is updated
+// without one and stays valid as long as it is held. The number of label sets
+// of a metric is bounded: those beyond share one whose values are "_other".
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,6 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/string_view.h"
 
 #include "engine/base/mutex.h"
 #include "engine/telemetry/distribution.h"
@@ -34,7 +33,7 @@ enum class Metric : uint8_t {
 #undef QUERN_METRIC
 };
 
-enum class MetricType : uint8_t { kCounter, kGauge, kHistogram, kDerived };
+enum class MetricType : uint8_t { kCounter, kGauge, kHistogram };
 
 // One row of the table.
 struct MetricInfo {
@@ -71,7 +70,7 @@ class Metrics {
   using Labels = std::vector<std::string>;  // Values, in the table's order.
 
   // The state of one label set at one moment; `value` of numbers,
-  // `distribution` of histograms. Derived metrics are the server's.
+  // `distribution` of histograms.
   struct Sample {
     Metric metric;
     Labels labels;
@@ -87,28 +86,18 @@ class Metrics {
   [[nodiscard]] std::shared_ptr<Number> GetNumber(Metric metric,
                                                   Labels labels = {});
 
-  // The distribution of a histogram, empty when it is new.
-  [[nodiscard]] std::shared_ptr<SharedDistribution> GetDistribution(
-      Metric metric, Labels labels);
-
   // For places that are not hot: GetNumber, then Add or Set.
   void Add(Metric metric, Labels labels, double amount = 1);
   void Set(Metric metric, Labels labels, double value);
 
-  // Forgets all whose label called `label` is `value`: the model unloaded.
-  void Remove(absl::string_view label, absl::string_view value);
-
-  // All samples, sorted by metric and labels.
+  // All numbers, sorted by metric and labels.
   [[nodiscard]] std::vector<Sample> Snapshot() const;
 
  private:
-  template <typename T>
-  using Family = std::map<Labels, std::shared_ptr<T>>;
+  using Family = std::map<Labels, std::shared_ptr<Number>>;
 
   mutable base::Mutex mutex_;
-  std::map<Metric, Family<Number>> numbers_ ABSL_GUARDED_BY(mutex_);
-  std::map<Metric, Family<SharedDistribution>> distributions_
-      ABSL_GUARDED_BY(mutex_);
+  std::map<Metric, Family> numbers_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace quern::telemetry

@@ -68,6 +68,9 @@ class EchoModel final : public Model {
     return RunTimes{.queue_ns = 1000, .execute_ns = 2000};
   }
 
+  const std::vector<std::string>& kernel_names() const override {
+    return kernel_names_;
+  }
   std::vector<KernelReport> Kernels() const override {
     KernelReport kernel = kernel_;
     kernel.time = times_.Snapshot();
@@ -88,6 +91,7 @@ class EchoModel final : public Model {
   std::vector<Note> notes_;
   CompileReport report_;
   KernelReport kernel_;
+  const std::vector<std::string> kernel_names_ = {"echo"};
   std::string device_;
   mutable telemetry::SharedDistribution times_;
 };

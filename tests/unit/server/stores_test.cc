@@ -17,13 +17,12 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 // A model called "m".
-std::shared_ptr<const LoadedModel> Loaded(int64_t version,
-                                          telemetry::Metrics& metrics) {
+std::shared_ptr<const LoadedModel> Loaded(int64_t version) {
   return std::make_shared<const LoadedModel>(
       "m", version, std::make_shared<const graph::Graph>(),
       base::CompileOptions{},
       std::make_shared<EchoModel>(std::vector<TensorSpec>{}),
-      inference::ModelConfig(), &metrics);
+      inference::ModelConfig());
 }
 
 RequestTimes Times(int64_t total_ns, int64_t queue_ns) {
@@ -59,8 +58,8 @@ TEST(ModelStore, ServesTheGreatestReadyVersionUnlessOneIsNamed) {
   for (int64_t version : {1, 2, 10}) {
     ASSERT_TRUE(store.BeginLoad("m", version).ok());
   }
-  store.EndLoad("m", 1, Loaded(1, metrics));
-  store.EndLoad("m", 2, Loaded(2, metrics));
+  store.EndLoad("m", 1, Loaded(1));
+  store.EndLoad("m", 2, Loaded(2));
   store.EndLoad("m", 10, absl::InternalError("no luck"));
   EXPECT_EQ(store.Find("m", "")->version, 2);
   EXPECT_EQ(store.Find("m", "1")->version, 1);
@@ -78,7 +77,7 @@ TEST(ModelStore, AFailedReloadKeepsTheVersionThatServes) {
   telemetry::Metrics metrics;
   ModelStore store(10, &metrics);
   ASSERT_TRUE(store.BeginLoad("m", 1).ok());
-  const auto first = Loaded(1, metrics);
+  const auto first = Loaded(1);
   store.EndLoad("m", 1, first);
   ASSERT_TRUE(store.BeginLoad("m", 1).ok());
   EXPECT_EQ(store.Find("m", "1")->loaded, first);
@@ -92,13 +91,15 @@ TEST(ModelStore, RefusesMoreModelsThanItsLimit) {
   ASSERT_TRUE(store.BeginLoad("m", 1).ok());
   EXPECT_EQ(store.BeginLoad("m", 2).status().code(),
             absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(
+      metrics.GetNumber(telemetry::Metric::kLoadRejects, {"models"})->Get(), 1);
 }
 
 TEST(ModelStore, ARemovedModelLeavesTheMetricsAndRunsOn) {
   telemetry::Metrics metrics;
   ModelStore store(10, &metrics);
   ASSERT_TRUE(store.BeginLoad("m", 1).ok());
-  store.EndLoad("m", 1, Loaded(1, metrics));
+  store.EndLoad("m", 1, Loaded(1));
   const auto held = store.Find("m", "1")->loaded;
   held->CountRequest(absl::StatusCode::kOk, Times(1000, 10));
   EXPECT_THAT(MetricsText(metrics, [&] { return std::vector{held}; }),
@@ -115,22 +116,50 @@ TEST(ModelStore, ARemovedModelLeavesTheMetricsAndRunsOn) {
 TEST(ModelStore, AReplacedModelHandsItsLabelOver) {
   telemetry::Metrics metrics;
   ModelStore store(10, &metrics);
+  std::vector<std::shared_ptr<const LoadedModel>> held;
   for (int i = 0; i < 2; ++i) {
     ASSERT_TRUE(store.BeginLoad("m", 1).ok());
-    store.EndLoad("m", 1, Loaded(1, metrics));
+    store.EndLoad("m", 1, Loaded(1));
+    held.push_back(store.Find("m", "1")->loaded);
+    held[i]->CountRequest(absl::StatusCode::kOk, Times(1, 1));
   }
-  store.Find("m", "1")->loaded->CountRequest(absl::StatusCode::kOk,
-                                             Times(1, 1));
-  EXPECT_THAT(
-      MetricsText(
-          metrics,
-          [] { return std::vector<std::shared_ptr<const LoadedModel>>{}; }),
-      HasSubstr("quern_requests_total{model=\"m/1\",code=\"OK\"} 1"));
+  held[0]->CountRequest(absl::StatusCode::kOk, Times(1, 1));
+  EXPECT_THAT(MetricsText(metrics,
+                          [&] {
+                            std::vector<std::shared_ptr<const LoadedModel>> all;
+                            for (const ModelVersion& version : store.List()) {
+                              all.push_back(version.loaded);
+                            }
+                            return all;
+                          }),
+              HasSubstr("quern_requests_total{model=\"m/1\",code=\"OK\"} 1"));
+}
+
+TEST(MetricsText, AddsUpModelsOfOneLabel) {
+  telemetry::Metrics metrics;
+  const std::vector<std::shared_ptr<const LoadedModel>> both = {Loaded(1),
+                                                                Loaded(1)};
+  both[0]->CountRequest(absl::StatusCode::kOk, Times(1000, 10));
+  both[1]->CountRequest(absl::StatusCode::kOk, Times(3000, 10), 5);
+  both[1]->CountRequest(absl::StatusCode::kInternal, Times(2000, 10));
+  both[1]->CountExecution({.rows = 5});
+  const std::string text = MetricsText(metrics, [&] { return both; });
+  for (const char* line :
+       {"quern_requests_total{model=\"m/1\",code=\"OK\"} 2",
+        "quern_requests_total{model=\"m/1\",code=\"INTERNAL\"} 1",
+        "quern_request_duration_seconds_count{model=\"m/1\"} 3",
+        "quern_request_phase_seconds_count{model=\"m/1\",phase=\"queue\"} 2",
+        "quern_request_phase_mean_seconds{model=\"m/1\",phase=\"total\"} "
+        "2e-06",
+        "nv_inference_count{model=\"m\",version=\"1\"} 6",
+        "nv_inference_exec_count{model=\"m\",version=\"1\"} 1"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
 }
 
 TEST(MetricsText, HasHistogramMeanVarianceAndCvOfEveryKernel) {
   telemetry::Metrics metrics;
-  const auto loaded = Loaded(1, metrics);
+  const auto loaded = Loaded(1);
   const auto& model = loaded->model();
   ASSERT_TRUE(model.Run({}, {}, {}, {}).ok());
   ASSERT_TRUE(model.Run({}, {}, {}, {}).ok());
@@ -158,7 +187,7 @@ std::shared_ptr<const Content> GraphContent(int64_t size) {
 TEST(GraphStore, ForgetsTheLeastRecentlyUsedContentWhenItIsFull) {
   telemetry::Metrics metrics;
   FakeEngine engine;
-  GraphStore store(100, 10, &engine, &metrics);
+  GraphStore store(100, 10, &engine);
   for (const char* key : {"a", "b"}) {
     ASSERT_TRUE(store.Reserve(40).ok());
     store.Add(key, GraphContent(40));
@@ -172,7 +201,7 @@ TEST(GraphStore, ForgetsTheLeastRecentlyUsedContentWhenItIsFull) {
 TEST(GraphStore, RefusesWhatCannotFitBesideWhatIsArriving) {
   telemetry::Metrics metrics;
   FakeEngine engine;
-  GraphStore store(100, 10, &engine, &metrics);
+  GraphStore store(100, 10, &engine);
   ASSERT_TRUE(store.Reserve(60).ok());
   EXPECT_EQ(store.Reserve(60).code(), absl::StatusCode::kResourceExhausted);
   store.Release(60);
@@ -182,7 +211,7 @@ TEST(GraphStore, RefusesWhatCannotFitBesideWhatIsArriving) {
 TEST(GraphStore, LoadsAGraphOnceForEachSetOfOptions) {
   telemetry::Metrics metrics;
   FakeEngine engine;
-  GraphStore store(100, 10, &engine, &metrics);
+  GraphStore store(100, 10, &engine);
   ASSERT_TRUE(store.Reserve(1).ok());
   store.Add("a", GraphContent(1));
   const Progress ignore = [](absl::string_view, int, int) {};
@@ -197,7 +226,7 @@ TEST(GraphStore, LoadsAGraphOnceForEachSetOfOptions) {
 TEST(GraphStore, AFailedLoadCanBeTriedAgain) {
   telemetry::Metrics metrics;
   FakeEngine engine;
-  GraphStore store(100, 10, &engine, &metrics);
+  GraphStore store(100, 10, &engine);
   ASSERT_TRUE(store.Reserve(1).ok());
   store.Add("a", GraphContent(1));
   const Progress ignore = [](absl::string_view, int, int) {};
@@ -213,7 +242,7 @@ TEST(GraphStore, AFailedLoadCanBeTriedAgain) {
 TEST(GraphStore, KeepsNoMoreModelsLoadedThanItsLimit) {
   telemetry::Metrics metrics;
   FakeEngine engine;
-  GraphStore store(100, 2, &engine, &metrics);
+  GraphStore store(100, 2, &engine);
   const Progress ignore = [](absl::string_view, int, int) {};
   for (const char* key : {"a", "b", "c"}) {
     ASSERT_TRUE(store.Reserve(1).ok());

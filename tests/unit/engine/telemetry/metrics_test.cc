@@ -66,28 +66,6 @@ TEST(Metrics, GaugesKeepTheLastValue) {
   EXPECT_EQ(metrics.GetNumber(Metric::kModelsLoaded)->Get(), 2);
 }
 
-TEST(Metrics, ForgetsAnUnloadedModel) {
-  Metrics metrics;
-  metrics.Add(Metric::kRequests, {"a", "OK"});
-  metrics.Add(Metric::kRequests, {"b", "OK"});
-  metrics.Add(Metric::kNotes, {"a", "split"});
-  metrics.GetDistribution(Metric::kKernelDuration, {"a", "cpu", "k"})
-      ->Record(1);
-  metrics.Remove("model", "a");
-  const auto samples = metrics.Snapshot();
-  ASSERT_EQ(samples.size(), 1u);
-  EXPECT_THAT(samples[0].labels, ElementsAre("b", "OK"));
-}
-
-TEST(Metrics, AHeldCellOutlivesItsRemoval) {
-  Metrics metrics;
-  auto durations = metrics.GetDistribution(Metric::kRequestDuration, {"a"});
-  metrics.Remove("model", "a");
-  durations->Record(5);
-  EXPECT_EQ(durations->Snapshot().count(), 1u);
-  EXPECT_THAT(metrics.Snapshot(), IsEmpty());
-}
-
 TEST(Metrics, BoundsTheLabelSetsOfAMetric) {
   Metrics metrics;
   for (size_t i = 0; i < Metrics::kMaxLabelSets + 10; ++i) {
