@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <unistd.h>
 
@@ -124,6 +125,39 @@ class ServerTest : public ::testing::Test {
     return v2_->ModelInfer(&context, request, response);
   }
 
+  // Starts with a model "echo" whose runs wait until `gate_` is opened.
+  void StartGated(const Config& config = {}) {
+    engine_.on_run = [gate = gate_] { gate->Wait(); };
+    Start(config);
+    PublishEcho(ir::DType::kI8);
+  }
+
+  // A request that is under way from the start to Finish.
+  class Held {
+   public:
+    Held(ServerTest* test, const std::string& raw)
+        : gate_(test->gate_), client_([this, test, raw] {
+            status_ = test->Infer(Request(ir::DType::kI8, raw), &response_);
+          }) {
+      gate_->AwaitOne();
+    }
+    ~Held() { Finish(); }
+    const inference::ModelInferResponse& response() const { return response_; }
+
+    grpc::Status Finish() {
+      gate_->Open();
+      if (client_.joinable()) client_.join();
+      return status_;
+    }
+
+   private:
+    const std::shared_ptr<Gate> gate_;
+    grpc::Status status_;
+    inference::ModelInferResponse response_;
+    std::thread client_;
+  };
+
+  const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
   FakeEngine engine_;
   telemetry::Metrics metrics_;
   std::unique_ptr<Server> server_;
@@ -175,77 +209,63 @@ TEST_F(ServerTest, IsReadyWhenItServesAndItsDevicesAreWell) {
 }
 
 TEST_F(ServerTest, ARequestThatFindsTheQueueFullIsRefused) {
-  const auto gate = std::make_shared<Gate>();
-  engine_.on_run = [gate] { gate->Wait(); };
   Config config;
   config.request_threads = 1;
   config.max_queued_requests = 0;
-  Start(config);
-  PublishEcho(ir::DType::kI8);
-  grpc::Status first;
-  std::thread client([&] {
-    inference::ModelInferResponse response;
-    first = Infer(Request(ir::DType::kI8, "abc"), &response);
-  });
-  gate->AwaitOne();
+  StartGated(config);
+  Held first(this, "abc");
   inference::ModelInferResponse response;
   const grpc::Status second = Infer(Request(ir::DType::kI8, "abc"), &response);
   EXPECT_EQ(second.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(second.error_message(), HasSubstr("requests wait already"));
-  gate->Open();
-  client.join();
-  EXPECT_TRUE(first.ok()) << first.error_message();
+  EXPECT_TRUE(first.Finish().ok());
 }
 
 TEST_F(ServerTest, AModelHasNoMoreRequestsUnderWayThanItsLimit) {
-  const auto gate = std::make_shared<Gate>();
-  engine_.on_run = [gate] { gate->Wait(); };
   Config config;
   config.max_pending_per_model = 1;
-  Start(config);
-  PublishEcho(ir::DType::kI8);
-  std::thread client([&] {
-    inference::ModelInferResponse response;
-    EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
-  });
-  gate->AwaitOne();
+  StartGated(config);
+  Held first(this, "abc");
   inference::ModelInferResponse response;
   const grpc::Status second = Infer(Request(ir::DType::kI8, "abc"), &response);
   EXPECT_EQ(second.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(second.error_message(), HasSubstr("--max-pending-per-model"));
   EXPECT_THAT(second.error_message(), HasSubstr("try again later"));
-  gate->Open();
-  client.join();
+  EXPECT_TRUE(first.Finish().ok());
   EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
 }
 
 TEST_F(ServerTest, RequestsUnderWayHaveNoMoreBytesThanTheLimit) {
-  const auto gate = std::make_shared<Gate>();
-  engine_.on_run = [gate] { gate->Wait(); };
   Config config;
   config.max_bytes_in_flight = 1000;
-  Start(config);
-  PublishEcho(ir::DType::kI8);
-  std::thread client([&] {
-    inference::ModelInferResponse response;
-    // One that is alone may be larger: no request is refused for ever.
-    EXPECT_TRUE(
-        Infer(Request(ir::DType::kI8, std::string(5000, 'a')), &response).ok());
-  });
-  gate->AwaitOne();
+  StartGated(config);
+  // One that is alone may be larger: no request is refused for ever.
+  Held first(this, std::string(5000, 'a'));
   inference::ModelInferResponse response;
   const grpc::Status second = Infer(Request(ir::DType::kI8, "abc"), &response);
   EXPECT_EQ(second.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(second.error_message(), HasSubstr("--max-bytes-in-flight"));
-  gate->Open();
-  client.join();
+  EXPECT_TRUE(first.Finish().ok());
+  EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
+}
+
+TEST_F(ServerTest, WhatThrowsFailsOneRequestAndNothingElse) {
+  engine_.on_run = [] { throw std::bad_alloc(); };
+  Start();
+  PublishEcho(ir::DType::kI8);
+  inference::ModelInferResponse response;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Infer(Request(ir::DType::kI8, "abc"), &response).error_code(),
+              grpc::StatusCode::RESOURCE_EXHAUSTED);
+  }
+  engine_.on_run = nullptr;
+  PublishEcho(ir::DType::kI8);
   EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
 }
 
 TEST_F(ServerTest, ACancelledRequestIsNotRun) {
-  const auto gate = std::make_shared<Gate>();
   std::atomic<int> runs = 0;
-  engine_.on_run = [gate, &runs] {
+  engine_.on_run = [gate = gate_, &runs] {
     ++runs;
     gate->Wait();
   };
@@ -253,11 +273,7 @@ TEST_F(ServerTest, ACancelledRequestIsNotRun) {
   config.request_threads = 1;
   Start(config);
   PublishEcho(ir::DType::kI8);
-  std::thread client([&] {
-    inference::ModelInferResponse response;
-    EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
-  });
-  gate->AwaitOne();
+  Held first(this, "abc");
   grpc::ClientContext context;
   std::thread canceller([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -270,31 +286,22 @@ TEST_F(ServerTest, ACancelledRequestIsNotRun) {
   canceller.join();
   // The server learns of it a moment after the client.
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  gate->Open();
-  client.join();
+  EXPECT_TRUE(first.Finish().ok());
   // The one after it shows that its turn has passed.
   EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
   EXPECT_EQ(runs, 2);
 }
 
 TEST_F(ServerTest, ShutdownAnswersWhatWasAcceptedBefore) {
-  const auto gate = std::make_shared<Gate>();
-  engine_.on_run = [gate] { gate->Wait(); };
-  Start();
-  PublishEcho(ir::DType::kI8);
-  grpc::Status status;
-  inference::ModelInferResponse response;
-  std::thread client(
-      [&] { status = Infer(Request(ir::DType::kI8, "abc"), &response); });
-  gate->AwaitOne();
+  StartGated();
+  Held accepted(this, "abc");
   std::thread stopper([&] { server_->Shutdown(); });
   // Time for the shutdown to begin; the answer must be the same without it.
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  gate->Open();
-  client.join();
+  const grpc::Status status = accepted.Finish();
   stopper.join();
   EXPECT_TRUE(status.ok()) << status.error_message();
-  EXPECT_EQ(response.raw_output_contents(0), "abc");
+  EXPECT_EQ(accepted.response().raw_output_contents(0), "abc");
 }
 
 TEST_F(ServerTest, ADeadlineThatPassedInTheQueueEndsTheRequest) {
@@ -304,8 +311,7 @@ TEST_F(ServerTest, ADeadlineThatPassedInTheQueueEndsTheRequest) {
   (*request.mutable_parameters())["timeout"].set_int64_param(60'000'000);
   inference::ModelInferResponse response;
   EXPECT_TRUE(Infer(request, &response).ok());
-  const auto gate = std::make_shared<Gate>();
-  engine_.on_run = [gate] { gate->Wait(); };
+  engine_.on_run = [gate = gate_] { gate->Wait(); };
   PublishEcho(ir::DType::kI8);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() +
@@ -313,7 +319,7 @@ TEST_F(ServerTest, ADeadlineThatPassedInTheQueueEndsTheRequest) {
   const grpc::Status status =
       v2_->ModelInfer(&context, Request(ir::DType::kI8, "abc"), &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  gate->Open();
+  gate_->Open();
 }
 
 TEST_F(ServerTest, AMessageOverTheLimitReachesNoModel) {
