@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 
+#include "engine/base/cgroup.h"
 #include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "engine/calibrate.h"
@@ -37,12 +38,16 @@ struct OpenDevice {
   std::shared_ptr<Canary> canary;
 };
 
+// What was asked for, or four fifths of what this process may use.
 int64_t BytesForModels(int64_t asked) {
   if (asked > 0) return asked;
+  int64_t bytes = INT64_MAX;
   const int64_t pages = sysconf(_SC_PHYS_PAGES);
   const int64_t page = sysconf(_SC_PAGESIZE);
-  if (pages <= 0 || page <= 0) return INT64_MAX;
-  return pages / 5 * 4 * page;
+  if (pages > 0 && page > 0) bytes = pages * page;
+  const int64_t limit = base::ReadCgroupLimits().memory_bytes;
+  if (limit > 0) bytes = std::min(bytes, limit);
+  return bytes / 5 * 4;
 }
 
 TensorSpec SpecOf(const PortPlan& port) {

@@ -9,6 +9,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include <CLI/CLI.hpp>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 
 #include "server/version.h"
 
@@ -36,7 +38,8 @@ void AddFlags(CLI::App& app, Config& c) {
                  "HOST:PORT or unix:PATH for gRPC; port 0 picks a free one")
       ->capture_default_str();
   app.add_option("--metrics-address", c.metrics_address,
-                 "HOST:PORT for Prometheus, or none")
+                 "HOST:PORT for Prometheus, or none; whoever reaches it may "
+                 "read the metrics")
       ->capture_default_str();
   app.add_option("--http-address", c.http_address,
                  "accepted and not served by this version");
@@ -66,7 +69,7 @@ void AddFlags(CLI::App& app, Config& c) {
       ->capture_default_str();
   app.add_option("--devices", c.devices,
                  "devices to open, the first is the default: auto, or names as "
-                 "cpu,ref")
+                 "cpu,ref; null computes nothing, so it is never ready")
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--cache-dir", c.cache_dir,
@@ -109,7 +112,7 @@ void AddFlags(CLI::App& app, Config& c) {
       ->capture_default_str();
   app.add_option("--max-device-memory", c.max_device_bytes,
                  "bytes that models may take on a device; 0: 80 % of the "
-                 "machine's memory")
+                 "memory of the machine or the container")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--max-message-bytes", c.max_message_bytes,
@@ -180,12 +183,16 @@ void AddFlags(CLI::App& app, Config& c) {
       ->capture_default_str();
 }
 
-// True if what listens at `address` can be reached from this machine only.
+// True if what listens at `address` can be reached from this machine only. A
+// name other than localhost may mean any address.
 bool IsLocal(const std::string& address) {
   if (absl::StartsWith(address, "unix:")) return true;
   const std::string host = address.substr(0, address.rfind(':'));
-  return absl::StartsWith(host, "127.") || host == "localhost" ||
-         host == "[::1]";
+  in_addr v4 = {};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) {
+    return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+  }
+  return host == "localhost" || host == "[::1]";
 }
 
 // What is wrong with the settings taken together.

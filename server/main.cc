@@ -32,6 +32,9 @@
 namespace quern::server {
 namespace {
 
+// For cancelled requests to see that they are, beyond --shutdown-timeout.
+constexpr std::chrono::seconds kEndGrace{3};
+
 // The devices to open: those named, or for "auto" all that can be opened, the
 // null device excepted, which computes nothing.
 std::vector<std::string> DevicesOf(
@@ -104,6 +107,17 @@ void WaitForSignal(const sigset_t& signals) {
   }).detach();
 }
 
+// Ends the process if it has not ended after `limit`: what hangs, as a kernel
+// may, must not keep it for ever.
+void EndWithin(std::chrono::seconds limit) {
+  std::thread([limit] {
+    std::this_thread::sleep_for(limit);
+    spdlog::error("still at work {} s after the signal: ending now",
+                  limit.count());
+    std::_Exit(1);
+  }).detach();
+}
+
 absl::Status Serve(const Config& config, const sigset_t& signals) {
   if (!config.http_address.empty() && config.http_address != "none") {
     spdlog::warn("--http-address: HTTP is not served by this version");
@@ -128,11 +142,15 @@ absl::Status Serve(const Config& config, const sigset_t& signals) {
   QUERN_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                          Server::Start(config, engine.get(), &metrics));
   server->LoadModels();
-  server->Serve();
-  std::printf("%s\n", server->ReadyLine().c_str());
-  std::fflush(stdout);
+  server->Serve([line = server->ReadyLine()] {
+    std::printf("%s\n", line.c_str());
+    std::fflush(stdout);
+  });
   if (config.stop_on_stdin_eof) StopOnStdinEof();
   WaitForSignal(signals);
+  EndWithin(std::chrono::seconds(config.shutdown_delay_s +
+                                 config.shutdown_timeout_s) +
+            kEndGrace);
   server->Shutdown();
   return absl::OkStatus();
 }

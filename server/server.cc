@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -14,6 +16,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include "engine/base/mutex.h"
 #include "engine/base/status_macros.h"
 #include "server/admission.h"
 #include "server/authorizer.h"
@@ -134,7 +137,7 @@ class GrpcServer final : public Server {
                         : absl::StrCat(config_.grpc_address.substr(
                                            0, config_.grpc_address.rfind(':')),
                                        ":", port);
-    SetReady(false);
+    SetHealthy(false);
     if (config_.metrics_address == "none") return absl::OkStatus();
     QUERN_ASSIGN_OR_RETURN(
         exporter_, MetricsExporter::Start(
@@ -157,23 +160,28 @@ class GrpcServer final : public Server {
   }
 
   // Ready from now on, as long as the devices are well.
-  void Serve() override {
+  void Serve(std::function<void()> at_first) override {
+    {
+      base::MutexLock lock(&ready_mutex_);
+      at_first_ready_ = std::move(at_first);
+    }
     health_ = std::make_unique<HealthMonitor>(
         &engine_, &metrics_, absl::Seconds(config_.canary_timeout_s),
-        [this](bool healthy) { SetReady(healthy); });
+        [this](bool healthy) { SetHealthy(healthy); });
   }
 
   void Shutdown() override {
-    poller_.reset();
-    health_.reset();
     if (grpc_ != nullptr) {
-      SetReady(false);
+      SetDraining();
       absl::SleepFor(absl::Seconds(config_.shutdown_delay_s));
       // Waits for the calls in flight; at the deadline they are cancelled.
       grpc_->Shutdown(std::chrono::system_clock::now() +
                       std::chrono::seconds(config_.shutdown_timeout_s));
       requests_.Shutdown();
       loads_.Shutdown();
+      // Both wait for a turn, which takes as long as a load or a device does.
+      poller_.reset();
+      health_.reset();
       grpc_->Wait();
       grpc_.reset();
     }
@@ -189,14 +197,31 @@ class GrpcServer final : public Server {
   }
 
  private:
-  void SetReady(bool ready) {
+  void SetHealthy(bool healthy) {
+    base::MutexLock lock(&ready_mutex_);
+    healthy_ = healthy;
+    TellReady();
+  }
+
+  void SetDraining() {
+    base::MutexLock lock(&ready_mutex_);
+    draining_ = true;
+    TellReady();
+  }
+
+  // Ready is who is well and is not asked to end, whichever came last.
+  void TellReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(ready_mutex_) {
+    const bool ready = healthy_ && !draining_;
     v2_handlers_.SetReady(ready);
-    grpc::HealthCheckServiceInterface* health = grpc_->GetHealthCheckService();
-    if (health == nullptr) return;
-    health->SetServingStatus(ready);
-    health->SetServingStatus("", ready);
-    health->SetServingStatus(kV2ServiceName, ready);
-    health->SetServingStatus(kGraphServiceName, ready);
+    if (auto* health = grpc_->GetHealthCheckService(); health != nullptr) {
+      health->SetServingStatus(ready);
+      health->SetServingStatus("", ready);
+      health->SetServingStatus(kV2ServiceName, ready);
+      health->SetServingStatus(kGraphServiceName, ready);
+    }
+    if (ready && at_first_ready_ != nullptr) {
+      std::exchange(at_first_ready_, nullptr)();
+    }
   }
 
   std::vector<std::shared_ptr<const LoadedModel>> Loaded() const {
@@ -223,6 +248,10 @@ class GrpcServer final : public Server {
   std::unique_ptr<grpc::Server> grpc_;
   std::unique_ptr<MetricsExporter> exporter_;
   std::string grpc_address_;
+  base::Mutex ready_mutex_;
+  bool healthy_ ABSL_GUARDED_BY(ready_mutex_) = false;
+  bool draining_ ABSL_GUARDED_BY(ready_mutex_) = false;
+  std::function<void()> at_first_ready_ ABSL_GUARDED_BY(ready_mutex_);
   std::unique_ptr<Periodic> poller_;
   std::unique_ptr<HealthMonitor> health_;
 };

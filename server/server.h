@@ -8,6 +8,7 @@
 // was accepted, and stops.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -33,8 +34,9 @@ class Server {
   virtual void LoadModels() = 0;
 
   // Watches the devices and says that the server is ready when all are well.
-  // Returns when that was found out once.
-  virtual void Serve() = 0;
+  // Returns when that was found out once. Calls `at_first` when it is ready for
+  // the first time, before it returns if nothing is wrong.
+  virtual void Serve(std::function<void()> at_first) = 0;
 
   // Ends the service within the configured time.
   virtual void Shutdown() = 0;

@@ -19,25 +19,21 @@
 #include <algorithm>
 #include <chrono>
 #include <climits>
-#include <fstream>
 #include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <sstream>
 #include <string>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "engine/base/cgroup.h"
 #include "engine/base/status_macros.h"
 
 namespace quern::cpu {
@@ -83,57 +79,6 @@ bool Spin(int spin_us, Done done) {
   return false;
 }
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path);
-  std::stringstream content;
-  content << file.rdbuf();
-  return content.str();
-}
-
-// The path of this process in the hierarchy of `controller` ("" for v2), from
-// the lines "ID:CONTROLLERS:PATH" of /proc/self/cgroup.
-std::string CgroupPath(absl::string_view controller) {
-  const std::string lines = ReadFile("/proc/self/cgroup");
-  for (const absl::string_view line : absl::StrSplit(lines, '\n')) {
-    const std::vector<absl::string_view> parts =
-        absl::StrSplit(line, absl::MaxSplits(':', 2));
-    if (parts.size() != 3) continue;
-    if (parts[1] == controller) return std::string(parts[2]);
-    for (const absl::string_view name : absl::StrSplit(parts[1], ',')) {
-      if (!controller.empty() && name == controller) {
-        return std::string(parts[2]);
-      }
-    }
-  }
-  return "/";
-}
-
-// The least quota from the cgroup at `path` up to its root, where `read`
-// gives the quota of one folder in the form of cpu.max.
-template <typename Read>
-double LeastQuota(std::string path, Read read) {
-  double least = 0;
-  while (true) {
-    const double cpus = CpusOfQuota(read(path == "/" ? "" : path));
-    if (cpus > 0 && (least == 0 || cpus < least)) least = cpus;
-    const size_t slash = path.rfind('/');
-    if (path == "/" || slash == std::string::npos) return least;
-    path = slash == 0 ? "/" : path.substr(0, slash);
-  }
-}
-
-double QuotaCpus() {
-  const double v2 = LeastQuota(CgroupPath(""), [](const std::string& path) {
-    return ReadFile(absl::StrCat("/sys/fs/cgroup", path, "/cpu.max"));
-  });
-  if (v2 > 0) return v2;
-  return LeastQuota(CgroupPath("cpu"), [](const std::string& path) {
-    const std::string folder = absl::StrCat("/sys/fs/cgroup/cpu", path);
-    return absl::StrCat(ReadFile(folder + "/cpu.cfs_quota_us"), " ",
-                        ReadFile(folder + "/cpu.cfs_period_us"));
-  });
-}
-
 }  // namespace
 
 FlushDenormals::FlushDenormals() : saved_(_mm_getcsr()) {
@@ -167,18 +112,6 @@ absl::Status Scratch::Reserve(size_t size) {
   return absl::OkStatus();
 }
 
-double CpusOfQuota(absl::string_view cpu_max) {
-  const std::vector<absl::string_view> words =
-      absl::StrSplit(cpu_max, absl::ByAnyChar(" \n"), absl::SkipEmpty());
-  double quota = 0;
-  double period = 0;
-  if (words.size() != 2 || !absl::SimpleAtod(words[0], &quota) ||
-      !absl::SimpleAtod(words[1], &period) || quota <= 0 || period <= 0) {
-    return 0;
-  }
-  return quota / period;
-}
-
 int UsableThreads(int wanted) {
   constexpr int kMost = 1024;
   int cpus = std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
@@ -188,7 +121,7 @@ int UsableThreads(int wanted) {
   if (sched_getaffinity(0, sizeof(mask), &mask) == 0) {
     cpus = std::max(1, CPU_COUNT(&mask));
   }
-  const double quota = QuotaCpus();
+  const double quota = base::ReadCgroupLimits().cpus;
   if (quota > 0 && quota < cpus) cpus = std::max(1, static_cast<int>(quota));
   if (wanted > 0) cpus = std::min(cpus, wanted);
   return std::min(cpus, kMost);

@@ -69,10 +69,6 @@ class Scratch {
 // CPUs of the affinity mask and, rounded down, the CPU quota of the cgroup.
 [[nodiscard]] int UsableThreads(int wanted);
 
-// The CPUs that a cgroup v2 quota, the content of "cpu.max" ("150000 100000"
-// or "max 100000"), grants; 0 if it sets no limit or is not one.
-[[nodiscard]] double CpusOfQuota(absl::string_view cpu_max);
-
 class ThreadPool {
  public:
   // `threads` counts the caller of a loop too: threads - 1 are started, or

@@ -66,13 +66,18 @@ std::vector<Id> Strides(Builder& b, absl::Span<const Id> dims) {
 Id FromStart(Builder& b, Id indices, Id size) {
   if (Failed(b, indices)) return kNoNode;
   const DType dtype = b.DTypeOf(indices);
+  const ir::DTypeKind kind = ir::KindOf(dtype);
+  if (kind != ir::DTypeKind::kSigned && kind != ir::DTypeKind::kUnsigned) {
+    return b.Invalid(absl::StrCat("indices of type ", ir::Name(dtype),
+                                  ", expected integers"));
+  }
   const ir::Node& node = b.arena()[indices];
   const bool known = node.op == Op::kConstArray || node.op == Op::kConst;
   if (known && std::all_of(node.attr->ints.begin(), node.attr->ints.end(),
                            [](int64_t i) { return i >= 0; })) {
     return indices;
   }
-  if (ir::KindOf(dtype) == ir::DTypeKind::kUnsigned) return indices;
+  if (kind == ir::DTypeKind::kUnsigned) return indices;
   // Narrow types could not hold the size.
   const Id wide = ir::IsWeak(dtype) ? indices : b.Cast(indices, DType::kI64);
   return b.Where(b.Less(wide, b.Int(0)), b.Add(wide, size), wide);

@@ -56,6 +56,20 @@ TEST(Config, NamesTheFlagThatIsWrong) {
   }
 }
 
+TEST(Config, OnlyLoopbackIsOpenToEverybodyWithoutAWord) {
+  for (const char* local : {"127.0.0.1:0", "127.8.9.10:1", "localhost:0",
+                            "[::1]:0", "unix:/tmp/socket"}) {
+    EXPECT_EQ(Parse({"--grpc-address", local}).message, "") << local;
+  }
+  for (const char* open : {"0.0.0.0:0", "127.example.com:0", "127.0.0.1.a:0",
+                           "[::]:0", "192.168.0.1:0", "localhost.a:0"}) {
+    EXPECT_THAT(Parse({"--grpc-address", open}).message,
+                HasSubstr("is open to others"))
+        << open;
+    EXPECT_EQ(Parse({"--grpc-address", open, "--allow-insecure"}).message, "");
+  }
+}
+
 TEST(Config, HelpAndVersionEndWell) {
   EXPECT_THAT(Parse({"--help"}).message, HasSubstr("--model-repository"));
   EXPECT_EQ(Parse({"--help"}).exit_code, 0);

@@ -199,13 +199,16 @@ TEST_F(ServerTest, IsReadyWhenItServesAndItsDevicesAreWell) {
     return response.ready();
   };
   EXPECT_FALSE(ready());
-  server_->Serve();
+  std::atomic<int> first = 0;
+  server_->Serve([&] { ++first; });
   EXPECT_FALSE(ready());
+  EXPECT_EQ(first, 0);
   engine_.well = true;
   for (int i = 0; i < 100 && !ready(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   EXPECT_TRUE(ready());
+  EXPECT_EQ(first, 1);
 }
 
 TEST_F(ServerTest, ARequestThatFindsTheQueueFullIsRefused) {

@@ -178,14 +178,5 @@ TEST(UsableThreads, AreNoMoreThanWanted) {
   EXPECT_EQ(UsableThreads(1 << 30), UsableThreads(0));
 }
 
-TEST(CpusOfQuota, ReadsBothFormsOfCpuMax) {
-  EXPECT_EQ(CpusOfQuota("150000 100000\n"), 1.5);
-  EXPECT_EQ(CpusOfQuota("200000\n 100000\n"), 2);
-  EXPECT_THAT((std::vector<double>{
-                  CpusOfQuota("max 100000\n"), CpusOfQuota("-1\n 100000\n"),
-                  CpusOfQuota(""), CpusOfQuota("1 0"), CpusOfQuota("a b")}),
-              Each(0));
-}
-
 }  // namespace
 }  // namespace quern::cpu

@@ -90,6 +90,16 @@ TEST(Take, CountsNegativePositionsFromTheEnd) {
               ElementsAre(2, 0, 0));
 }
 
+TEST(Take, RefusesPositionsThatAreNotIntegers) {
+  for (const ir::DType dtype : {ir::DType::kF32, ir::DType::kBool}) {
+    ir::Arena arena;
+    Builder b(&arena);
+    const Id x = b.Input(0, ir::DType::kF32, {b.Int(3)});
+    Take(b, x, b.Input(1, dtype, {b.Int(2)}), 0);
+    EXPECT_THAT(b.status().message(), HasSubstr("expected integers"));
+  }
+}
+
 TEST(GatherElements, ReadsAlongTheAxis) {
   const Values x{{2, 2}, {1, 2, 3, 4}};
   const Values at{{2, 2}, {0, 0, 1, 0}, ir::DType::kI64};
