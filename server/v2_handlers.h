@@ -48,28 +48,10 @@ class V2Handlers {
   void SetReady(bool ready) { ready_.store(ready); }
   [[nodiscard]] bool ready() const { return ready_.load(); }
 
-#define QUERN_V2_METHOD(method)                                            \
+#define QUERN_V2_METHOD(method, access)                                    \
   void method(const Call& call, const inference::method##Request& request, \
-              inference::method##Response& response, Done done)
-  QUERN_V2_METHOD(ServerLive);
-  QUERN_V2_METHOD(ServerReady);
-  QUERN_V2_METHOD(ModelReady);
-  QUERN_V2_METHOD(ServerMetadata);
-  QUERN_V2_METHOD(ModelMetadata);
-  QUERN_V2_METHOD(ModelInfer);
-  QUERN_V2_METHOD(ModelConfig);
-  QUERN_V2_METHOD(ModelStatistics);
-  QUERN_V2_METHOD(RepositoryIndex);
-  QUERN_V2_METHOD(RepositoryModelLoad);
-  QUERN_V2_METHOD(RepositoryModelUnload);
-  QUERN_V2_METHOD(TraceSetting);
-  QUERN_V2_METHOD(LogSettings);
-  QUERN_V2_METHOD(SystemSharedMemoryStatus);
-  QUERN_V2_METHOD(SystemSharedMemoryRegister);
-  QUERN_V2_METHOD(SystemSharedMemoryUnregister);
-  QUERN_V2_METHOD(CudaSharedMemoryStatus);
-  QUERN_V2_METHOD(CudaSharedMemoryRegister);
-  QUERN_V2_METHOD(CudaSharedMemoryUnregister);
+              inference::method##Response& response, Done done);
+#include "server/v2_methods.inc"
 #undef QUERN_V2_METHOD
 
  private:

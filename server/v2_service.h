@@ -21,28 +21,10 @@ class V2Service final
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
 
-#define QUERN_V2_METHOD(method)                                                \
+#define QUERN_V2_METHOD(method, access)                                        \
   Reactor* method(Context* context, const inference::method##Request* request, \
-                  inference::method##Response* response) override
-  QUERN_V2_METHOD(ServerLive);
-  QUERN_V2_METHOD(ServerReady);
-  QUERN_V2_METHOD(ModelReady);
-  QUERN_V2_METHOD(ServerMetadata);
-  QUERN_V2_METHOD(ModelMetadata);
-  QUERN_V2_METHOD(ModelInfer);
-  QUERN_V2_METHOD(ModelConfig);
-  QUERN_V2_METHOD(ModelStatistics);
-  QUERN_V2_METHOD(RepositoryIndex);
-  QUERN_V2_METHOD(RepositoryModelLoad);
-  QUERN_V2_METHOD(RepositoryModelUnload);
-  QUERN_V2_METHOD(SystemSharedMemoryStatus);
-  QUERN_V2_METHOD(SystemSharedMemoryRegister);
-  QUERN_V2_METHOD(SystemSharedMemoryUnregister);
-  QUERN_V2_METHOD(CudaSharedMemoryStatus);
-  QUERN_V2_METHOD(CudaSharedMemoryRegister);
-  QUERN_V2_METHOD(CudaSharedMemoryUnregister);
-  QUERN_V2_METHOD(TraceSetting);
-  QUERN_V2_METHOD(LogSettings);
+                  inference::method##Response* response) override;
+#include "server/v2_methods.inc"
 #undef QUERN_V2_METHOD
   grpc::ServerBidiReactor<inference::ModelInferRequest,
                           inference::ModelStreamInferResponse>*
