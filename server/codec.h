@@ -79,18 +79,4 @@ struct GraphSize {
 };
 [[nodiscard]] GraphSize SizeOf(const graph::Graph& graph);
 
-// Reports as messages.
-[[nodiscard]] v1::TensorSpec ToProto(const TensorSpec& spec);
-[[nodiscard]] v1::LoadReport ToProto(const CompileReport& report);
-[[nodiscard]] v1::Note ToProto(const Note& note);
-[[nodiscard]] v1::Device ToProto(const DeviceReport& report);
-
-// The kernels, those that take the most time first, with their shares of the
-// time of a run and their places under the roofline of their device.
-[[nodiscard]] std::vector<v1::KernelStatistics> ToProto(
-    const std::vector<KernelReport>& kernels);
-
-// What is to be said about measured durations, in the unit of `values`.
-[[nodiscard]] v1::Latency LatencyOf(std::vector<double> values);
-
 }  // namespace quern::server

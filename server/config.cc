@@ -139,6 +139,10 @@ void AddFlags(CLI::App& app, Config& c) {
                  "models served at most, and graphs kept loaded at most")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
+  app.add_option("--max-watches", c.max_watches,
+                 "clients that are sent the times of kernels at most")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
   app.add_option("--compile-workers", c.compile_workers,
                  "compiler processes; 0 compiles in this process")
       ->check(CLI::Range(0, 256))

@@ -52,6 +52,7 @@ struct Config {
   int64_t max_arena_bytes = int64_t{8} << 30;
   int64_t cache_bytes = int64_t{2} << 30;
   int max_loaded_models = 256;
+  int max_watches = 64;          // Of kernels, by clients of the KernelService.
   int64_t max_device_bytes = 0;  // Of models on one device; 0: by the machine.
 
   // Compilers.

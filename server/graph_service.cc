@@ -15,20 +15,13 @@
 #include "server/import/graph/vocabulary.h"
 #include "server/inference.h"
 #include "server/model_settings.h"
+#include "server/reports.h"
 #include "server/submission.h"
 
 namespace quern::server {
 namespace {
 
 constexpr int kMaxRuns = 1'000'000;
-
-// A stream that ended before it began.
-template <typename Response>
-grpc::ServerWriteReactor<Response>* Refused(const absl::Status& status) {
-  auto stream = ResponseStream<Response>::Make();
-  stream->End(status);
-  return stream.get();
-}
 
 // Sends the engine's progress along `stream`.
 template <typename Response>
@@ -50,12 +43,6 @@ grpc::ServerWriteReactor<Response>* RunOn(
   const absl::Status accepted = queue.Add(std::move(work));
   if (!accepted.ok()) stream->End(accepted);
   return stream.get();
-}
-
-void Set(google::protobuf::Duration* duration, int64_t ns) {
-  constexpr int64_t kNsPerSecond = 1'000'000'000;
-  duration->set_seconds(ns / kNsPerSecond);
-  duration->set_nanos(static_cast<int32_t>(ns % kNsPerSecond));
 }
 
 int ThreadsOf(const Engine& engine, const std::string& device) {
@@ -164,7 +151,7 @@ grpc::ServerUnaryReactor* GraphService::Describe(
 grpc::ServerWriteReactor<v1::PublishResponse>* GraphService::Publish(
     Context* context, const v1::PublishRequest* request) {
   if (const absl::Status status = Allow(*context); !status.ok()) {
-    return Refused<v1::PublishResponse>(status);
+    return RefusedStream<v1::PublishResponse>(status);
   }
   const auto stream = ResponseStream<v1::PublishResponse>::Make();
   return RunOn<v1::PublishResponse>(
@@ -230,10 +217,10 @@ grpc::ServerUnaryReactor* GraphService::Unpublish(
 grpc::ServerWriteReactor<v1::ExecuteResponse>* GraphService::Execute(
     Context* context, const v1::ExecuteRequest* request) {
   if (const absl::Status status = Allow(*context); !status.ok()) {
-    return Refused<v1::ExecuteResponse>(status);
+    return RefusedStream<v1::ExecuteResponse>(status);
   }
   const absl::StatusOr<Found> found = FindSubject(request->subject());
-  if (!found.ok()) return Refused<v1::ExecuteResponse>(found.status());
+  if (!found.ok()) return RefusedStream<v1::ExecuteResponse>(found.status());
   const auto stream = ResponseStream<v1::ExecuteResponse>::Make();
   // What has to be loaded first does not stand in the way of other requests.
   WorkQueue& queue = found->model == nullptr ? *parts_.loads : *parts_.requests;
@@ -309,8 +296,8 @@ absl::StatusOr<v1::ExecuteResult> GraphService::Run(
   for (int64_t ns : times.phase) times.total_ns += ns;
   load.model->CountRequest(status.code(), times);
   QUERN_RETURN_IF_ERROR(status);
-  Set(result.mutable_queue_time(), times[Phase::kQueue]);
-  Set(result.mutable_execute_time(), ran.execute_ns);
+  *result.mutable_queue_time() = DurationOf(times[Phase::kQueue]);
+  *result.mutable_execute_time() = DurationOf(ran.execute_ns);
   result.set_loaded_now(load.loaded_now);
   if (load.loaded_now) {
     *result.mutable_load() = ToProto(model.compile_report());
@@ -321,7 +308,7 @@ absl::StatusOr<v1::ExecuteResult> GraphService::Run(
 grpc::ServerWriteReactor<v1::ExplainResponse>* GraphService::Explain(
     Context* context, const v1::ExplainRequest* request) {
   if (const absl::Status status = Allow(*context); !status.ok()) {
-    return Refused<v1::ExplainResponse>(status);
+    return RefusedStream<v1::ExplainResponse>(status);
   }
   const auto stream = ResponseStream<v1::ExplainResponse>::Make();
   return RunOn<v1::ExplainResponse>(
@@ -354,7 +341,7 @@ absl::StatusOr<std::string> GraphService::ExplainStage(
 grpc::ServerWriteReactor<v1::BenchmarkResponse>* GraphService::Benchmark(
     Context* context, const v1::BenchmarkRequest* request) {
   if (const absl::Status status = Allow(*context); !status.ok()) {
-    return Refused<v1::BenchmarkResponse>(status);
+    return RefusedStream<v1::BenchmarkResponse>(status);
   }
   const auto stream = ResponseStream<v1::BenchmarkResponse>::Make();
   const absl::Time deadline = DeadlineOf(*context);
@@ -436,43 +423,12 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
   report.set_threads(ThreadsOf(*parts_.engine, model->device()));
   report.set_runs(request.runs());
   *report.mutable_engine_ms() = LatencyOf(std::move(milliseconds));
-  for (v1::KernelStatistics& kernel : ToProto(model->Kernels())) {
+  for (v1::KernelStatistics& kernel :
+       ToProto(model->Kernels(), model->notes())) {
     *report.add_kernels() = std::move(kernel);
   }
   for (const Note& note : model->notes()) *report.add_notes() = ToProto(note);
   return report;
-}
-
-grpc::ServerUnaryReactor* GraphService::ListKernels(
-    Context* context, const v1::ListKernelsRequest* request,
-    v1::ListKernelsResponse* response) {
-  return Answer(context, [&]() -> absl::Status {
-    std::vector<std::shared_ptr<const LoadedModel>> models;
-    if (request->has_subject()) {
-      const absl::StatusOr<Found> found = FindSubject(request->subject());
-      if (!found.ok()) return found.status();
-      if (found->model == nullptr) {
-        return absl::FailedPreconditionError(
-            "the graph is not loaded, execute it first");
-      }
-      models.push_back(found->model);
-    } else {
-      for (const ModelVersion& version : parts_.models->List()) {
-        if (version.loaded != nullptr) models.push_back(version.loaded);
-      }
-      for (auto& model : parts_.graphs->Loaded()) {
-        models.push_back(std::move(model));
-      }
-    }
-    for (const auto& model : models) {
-      v1::LoadedKernels* loaded = response->add_loaded();
-      loaded->set_label(model->label());
-      for (v1::KernelStatistics& kernel : ToProto(model->model().Kernels())) {
-        *loaded->add_kernels() = std::move(kernel);
-      }
-    }
-    return absl::OkStatus();
-  });
 }
 
 grpc::ServerUnaryReactor* GraphService::ListDevices(

@@ -67,8 +67,6 @@ class GraphService final : public v1::GraphService::CallbackService {
       Context* context, const v1::ExplainRequest* request) override;
   grpc::ServerWriteReactor<v1::BenchmarkResponse>* Benchmark(
       Context* context, const v1::BenchmarkRequest* request) override;
-  Reactor* ListKernels(Context* context, const v1::ListKernelsRequest* request,
-                       v1::ListKernelsResponse* response) override;
   Reactor* ListDevices(Context* context, const v1::ListDevicesRequest* request,
                        v1::ListDevicesResponse* response) override;
   Reactor* DescribeVocabulary(

@@ -45,6 +45,28 @@ void ModelStatistics::Merge(const ModelStatistics& other) {
   joined_requests += other.joined_requests;
 }
 
+ModelStatistics ModelStatistics::Since(const ModelStatistics& earlier) const {
+  ModelStatistics part = *this;
+  part.success = success.Since(earlier.success);
+  part.failure = failure.Since(earlier.failure);
+  for (size_t i = 0; i < kPhases; ++i) {
+    part.phase[i] = phase[i].Since(earlier.phase[i]);
+  }
+  part.inferences -= earlier.inferences;
+  part.executions -= earlier.executions;
+  for (const auto& [code, count] : earlier.by_code) part.by_code[code] -= count;
+  for (const auto& [rows, batch] : earlier.by_batch) {
+    Batch& mine = part.by_batch[rows];
+    mine.count -= batch.count;
+    for (size_t i = 0; i < kPhases; ++i) mine.phase_ns[i] -= batch.phase_ns[i];
+  }
+  for (const auto& [flush, count] : earlier.by_flush) {
+    part.by_flush[flush] -= count;
+  }
+  part.joined_requests -= earlier.joined_requests;
+  return part;
+}
+
 LoadedModel::LoadedModel(std::string name, int64_t version,
                          std::shared_ptr<const graph::Graph> graph,
                          base::CompileOptions options,

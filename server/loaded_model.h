@@ -72,6 +72,8 @@ struct ModelStatistics {
 
   // Takes all that `other` has counted.
   void Merge(const ModelStatistics& other);
+  // What was counted since this was `earlier`.
+  [[nodiscard]] ModelStatistics Since(const ModelStatistics& earlier) const;
 };
 
 class LoadedModel {

@@ -75,6 +75,12 @@ class ResponseStream final : public grpc::ServerWriteReactor<Response> {
 
   [[nodiscard]] bool cancelled() const { return cancelled_.load(); }
 
+  // True if all that was sent has gone.
+  [[nodiscard]] bool idle() {
+    base::MutexLock lock(&mutex_);
+    return queue_.empty();
+  }
+
   void OnCancel() override { cancelled_.store(true); }
 
   void OnWriteDone(bool ok) override {
@@ -119,5 +125,13 @@ class ResponseStream final : public grpc::ServerWriteReactor<Response> {
   std::deque<Response> queue_ ABSL_GUARDED_BY(mutex_);
   std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
 };
+
+// A stream that ended before it began.
+template <typename Response>
+grpc::ServerWriteReactor<Response>* RefusedStream(const absl::Status& status) {
+  auto stream = ResponseStream<Response>::Make();
+  stream->End(status);
+  return stream.get();
+}
 
 }  // namespace quern::server

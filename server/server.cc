@@ -23,6 +23,7 @@
 #include "server/graph_service.h"
 #include "server/graph_store.h"
 #include "server/health.h"
+#include "server/kernel_service.h"
 #include "server/metrics_exporter.h"
 #include "server/model_store.h"
 #include "server/periodic.h"
@@ -38,6 +39,7 @@ namespace {
 
 constexpr char kV2ServiceName[] = "inference.GRPCInferenceService";
 constexpr char kGraphServiceName[] = "quern.v1.GraphService";
+constexpr char kKernelServiceName[] = "quern.v1.KernelService";
 
 absl::StatusOr<std::string> ReadPem(const char* flag, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -105,7 +107,14 @@ class GrpcServer final : public Server {
                         .metrics = metrics,
                         .max_message_bytes = config.max_message_bytes,
                         .max_graph_bytes = config.max_graph_bytes,
-                        .max_graph_nodes = config.max_graph_nodes}) {
+                        .max_graph_nodes = config.max_graph_nodes}),
+        kernel_service_({.engine = engine,
+                         .authorizer = &authorizer_,
+                         .models = models_.get(),
+                         .graphs = &graphs_,
+                         .metrics = metrics,
+                         .max_message_bytes = config.max_message_bytes,
+                         .max_watches = config.max_watches}) {
     metrics_.Set(telemetry::Metric::kBuildInfo, {kVersion}, 1);
   }
 
@@ -127,6 +136,7 @@ class GrpcServer final : public Server {
     builder.SetMaxSendMessageSize(static_cast<int>(config_.max_message_bytes));
     builder.RegisterService(&v2_service_);
     builder.RegisterService(&graph_service_);
+    builder.RegisterService(&kernel_service_);
     grpc_ = builder.BuildAndStart();
     if (grpc_ == nullptr || port == 0) {
       return absl::UnavailableError(
@@ -139,10 +149,11 @@ class GrpcServer final : public Server {
                                        ":", port);
     SetHealthy(false);
     if (config_.metrics_address == "none") return absl::OkStatus();
-    QUERN_ASSIGN_OR_RETURN(
-        exporter_, MetricsExporter::Start(
-                       config_.metrics_address, &metrics_,
-                       [this] { return Loaded(); }, config_.triton_metrics));
+    QUERN_ASSIGN_OR_RETURN(exporter_,
+                           MetricsExporter::Start(
+                               config_.metrics_address, &metrics_,
+                               [this] { return AllLoaded(*models_, graphs_); },
+                               config_.triton_metrics));
     return absl::OkStatus();
   }
 
@@ -174,6 +185,7 @@ class GrpcServer final : public Server {
     if (grpc_ != nullptr) {
       SetDraining();
       absl::SleepFor(absl::Seconds(config_.shutdown_delay_s));
+      kernel_service_.EndWatches();
       // Waits for the calls in flight; at the deadline they are cancelled.
       grpc_->Shutdown(std::chrono::system_clock::now() +
                       std::chrono::seconds(config_.shutdown_timeout_s));
@@ -218,18 +230,11 @@ class GrpcServer final : public Server {
       health->SetServingStatus("", ready);
       health->SetServingStatus(kV2ServiceName, ready);
       health->SetServingStatus(kGraphServiceName, ready);
+      health->SetServingStatus(kKernelServiceName, ready);
     }
     if (ready && at_first_ready_ != nullptr) {
       std::exchange(at_first_ready_, nullptr)();
     }
-  }
-
-  std::vector<std::shared_ptr<const LoadedModel>> Loaded() const {
-    std::vector<std::shared_ptr<const LoadedModel>> all = graphs_.Loaded();
-    for (ModelVersion& version : models_->List()) {
-      if (version.loaded != nullptr) all.push_back(std::move(version.loaded));
-    }
-    return all;
   }
 
   const Config config_;
@@ -245,6 +250,7 @@ class GrpcServer final : public Server {
   V2Handlers v2_handlers_;
   V2Service v2_service_;
   GraphService graph_service_;
+  KernelService kernel_service_;
   std::unique_ptr<grpc::Server> grpc_;
   std::unique_ptr<MetricsExporter> exporter_;
   std::string grpc_address_;

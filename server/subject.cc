@@ -120,4 +120,13 @@ absl::StatusOr<Found> FindSubject(const v1::Subject& subject,
       "the subject is neither a graph nor a model");
 }
 
+std::vector<std::shared_ptr<const LoadedModel>> AllLoaded(
+    const ModelStore& models, const GraphStore& graphs) {
+  std::vector<std::shared_ptr<const LoadedModel>> all = graphs.Loaded();
+  for (ModelVersion& version : models.List()) {
+    if (version.loaded != nullptr) all.push_back(std::move(version.loaded));
+  }
+  return all;
+}
+
 }  // namespace quern::server

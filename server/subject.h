@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Finds what a call of the GraphService is about.
+// Finds what calls of the GraphService and the KernelService are about.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
 #include "engine/base/compile_options.h"
 #include "engine/engine.h"
-#include "proto/quern/v1/graph_service.pb.h"
+#include "proto/quern/v1/subject.pb.h"
 #include "server/graph_store.h"
 #include "server/model_store.h"
 
@@ -41,5 +42,9 @@ struct Found {
 [[nodiscard]] absl::StatusOr<Found> FindSubject(
     const v1::Subject& subject, const std::string& default_device,
     const ModelStore& models, GraphStore& graphs);
+
+// All models and graphs that are loaded.
+[[nodiscard]] std::vector<std::shared_ptr<const LoadedModel>> AllLoaded(
+    const ModelStore& models, const GraphStore& graphs);
 
 }  // namespace quern::server

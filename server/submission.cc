@@ -15,6 +15,7 @@
 #include "server/digest.h"
 #include "server/import/graph/graph_import.h"
 #include "server/import/onnx/importer.h"
+#include "server/reports.h"
 #include "server/rpc.h"
 #include "server/subject.h"
 

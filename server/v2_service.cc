@@ -7,11 +7,11 @@ namespace quern::server {
 namespace {
 
 // Answers a stream once, with an error.
-class RefusedStream final
+class Refusal final
     : public grpc::ServerBidiReactor<inference::ModelInferRequest,
                                      inference::ModelStreamInferResponse> {
  public:
-  explicit RefusedStream(const absl::Status& status) { Finish(ToGrpc(status)); }
+  explicit Refusal(const absl::Status& status) { Finish(ToGrpc(status)); }
   void OnDone() override { delete this; }
 };
 
@@ -35,7 +35,7 @@ grpc::ServerBidiReactor<inference::ModelInferRequest,
 V2Service::ModelStreamInfer(Context* context) {
   const absl::Status status =
       Authorize(*context, authorizer_, Access::kInference);
-  return new RefusedStream(
+  return new Refusal(
       status.ok() ? absl::UnimplementedError(
                         "streams of inferences are not supported by this "
                         "version, send each request by ModelInfer")

@@ -165,6 +165,7 @@ void Connection::Connect(
   const auto channel = grpc::experimental::CreateCustomChannelWithInterceptors(
       address, credentials, arguments, std::move(interceptors));
   graphs_ = v1::GraphService::NewStub(channel);
+  kernels_ = v1::KernelService::NewStub(channel);
   v2_ = inference::GRPCInferenceService::NewStub(channel);
 }
 
@@ -263,6 +264,7 @@ bool Connection::Alive() {
 Connection::~Connection() {
   // An open channel would make the server wait for it.
   graphs_.reset();
+  kernels_.reset();
   v2_.reset();
   // The end of its input tells the server to end.
   if (stdin_fd_ >= 0) close(stdin_fd_);

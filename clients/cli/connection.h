@@ -19,6 +19,7 @@
 
 #include "proto/inference/grpc_service.grpc.pb.h"
 #include "proto/quern/v1/graph_service.grpc.pb.h"
+#include "proto/quern/v1/kernel_service.grpc.pb.h"
 
 namespace quern::cli {
 
@@ -46,6 +47,7 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   [[nodiscard]] v1::GraphService::Stub& graphs() { return *graphs_; }
+  [[nodiscard]] v1::KernelService::Stub& kernels() { return *kernels_; }
   [[nodiscard]] inference::GRPCInferenceService::Stub& v2() { return *v2_; }
 
   // True for a server of this command.
@@ -61,6 +63,7 @@ class Connection {
   absl::StatusOr<std::string> WaitForReadyLine(int stdout_fd);
 
   std::unique_ptr<v1::GraphService::Stub> graphs_;
+  std::unique_ptr<v1::KernelService::Stub> kernels_;
   std::unique_ptr<inference::GRPCInferenceService::Stub> v2_;
   std::string folder_;  // Of the socket; empty if none was made.
   pid_t pid_ = -1;      // Of the started server.

@@ -41,18 +41,20 @@ ordered_json KernelJson(const v1::KernelStatistics& kernel) {
           {"median_us", kernel.time_us().median()},
           {"mean_us", kernel.time_us().mean()},
           {"stdev_us", kernel.time_us().stdev()},
-          {"variance_us2", kernel.variance_us2()},
+          {"variance_us2", kernel.time_us().variance()},
           {"cv", kernel.time_us().cv()},
           {"min_us", kernel.time_us().min()},
           {"p90_us", kernel.time_us().p90()},
           {"p99_us", kernel.time_us().p99()},
+          {"p999_us", kernel.time_us().p999()},
+          {"max_us", kernel.time_us().max()},
           {"share", kernel.share()},
           {"roofline", kernel.roofline()},
           {"compile_ms", kernel.compile_ms()},
           {"cache", kernel.cache()}};
 }
 
-void PrintKernels(const v1::LoadedKernels& loaded) {
+void PrintKernels(const v1::Activity& loaded) {
   std::printf("%s\n%-44s %9s %11s %11s %12s %8s %7s %9s  %s\n",
               loaded.label().c_str(), "  kernel", "launches", "median us",
               "mean us", "variance us2", "cv", "share", "roofline", "what");
@@ -62,9 +64,9 @@ void PrintKernels(const v1::LoadedKernels& loaded) {
         "  %-42s %9llu %11.2f %11.2f %12.3f %7.1f%% %6.1f%% %8.1f%%  %s%s\n",
         kernel.name().c_str(),
         static_cast<unsigned long long>(kernel.launches()), t.median(),
-        t.mean(), kernel.variance_us2(), t.cv() * 100, kernel.share() * 100,
-        kernel.roofline() * 100, kernel.at_load() ? "(at load) " : "",
-        kernel.summary().c_str());
+        t.mean(), kernel.time_us().variance(), t.cv() * 100,
+        kernel.share() * 100, kernel.roofline() * 100,
+        kernel.at_load() ? "(at load) " : "", kernel.summary().c_str());
   }
 }
 
@@ -186,10 +188,10 @@ absl::Status ListKernels(const Options& options) {
   grpc::ClientContext context;
   v1::ListKernelsResponse response;
   const grpc::Status status =
-      (*connection)->graphs().ListKernels(&context, request, &response);
+      (*connection)->kernels().ListKernels(&context, request, &response);
   if (!status.ok()) return FromGrpc(status);
   ordered_json out = ordered_json::array();
-  for (const v1::LoadedKernels& loaded : response.loaded()) {
+  for (const v1::Activity& loaded : response.loaded()) {
     ordered_json kernels = ordered_json::array();
     for (const v1::KernelStatistics& kernel : loaded.kernels()) {
       kernels.push_back(KernelJson(kernel));

@@ -24,6 +24,9 @@ PROTOS = (
     "proto/inference/model_config.proto",
     "proto/quern/v1/graph.proto",
     "proto/quern/v1/graph_service.proto",
+    "proto/quern/v1/kernel_service.proto",
+    "proto/quern/v1/statistics.proto",
+    "proto/quern/v1/subject.proto",
     "proto/quern/v1/tensor.proto",
 )
 MODULE = '''# SPDX-License-Identifier: Apache-2.0

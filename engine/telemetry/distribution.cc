@@ -70,6 +70,35 @@ void Distribution::Merge(const Distribution& other) {
   for (int i = 0; i < kBuckets; ++i) buckets_[i] += other.buckets_[i];
 }
 
+Distribution Distribution::Since(const Distribution& earlier) const {
+  Distribution part;
+  int first = kBuckets;
+  int last = 0;
+  for (int i = 0; i < kBuckets; ++i) {
+    if (buckets_[i] < earlier.buckets_[i]) return *this;
+    part.buckets_[i] = buckets_[i] - earlier.buckets_[i];
+    if (part.buckets_[i] == 0) continue;
+    first = std::min(first, i);
+    last = i;
+  }
+  if (earlier.count_ == 0 || count_ < earlier.count_) return *this;
+  part.count_ = count_ - earlier.count_;
+  if (part.count_ == 0) return Distribution();
+  // Merge, solved for one of the parts.
+  const double mine = static_cast<double>(part.count_);
+  const double theirs = static_cast<double>(earlier.count_);
+  const double delta = (mean_ - earlier.mean_) * ((mine + theirs) / mine);
+  part.mean_ = std::max(0., earlier.mean_ + delta);
+  part.m2_ =
+      std::max(0., m2_ - earlier.m2_ -
+                       delta * delta * (mine * theirs / (mine + theirs)));
+  const int64_t lower = first == 0 ? 0 : UpperNs(first - 1) + 1;
+  const int64_t upper = last == kBuckets - 1 ? max_ : UpperNs(last);
+  part.min_ = min_ < earlier.min_ ? min_ : std::max(lower, min_);
+  part.max_ = max_ > earlier.max_ ? max_ : std::min(upper, max_);
+  return part;
+}
+
 double Distribution::sum_ns() const {
   return mean_ * static_cast<double>(count_);
 }

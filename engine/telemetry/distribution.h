@@ -51,6 +51,11 @@ class Distribution {
   // Algorithm for Computing Sample Variances", 1979.
   void Merge(const Distribution& other);
 
+  // What was taken since this was `earlier`: counts and buckets exactly, mean
+  // and squares within the rounding of the whole, least and greatest as far as
+  // the buckets tell. All of it if `earlier` is no earlier state of this.
+  [[nodiscard]] Distribution Since(const Distribution& earlier) const;
+
   [[nodiscard]] uint64_t count() const { return count_; }
   [[nodiscard]] double mean_ns() const { return mean_; }
   [[nodiscard]] double m2_ns2() const { return m2_; }

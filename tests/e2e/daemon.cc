@@ -147,6 +147,7 @@ Daemon::Daemon(const std::vector<std::string>& arguments,
       address_, grpc::InsecureChannelCredentials(), channel_arguments);
   v2_ = inference::GRPCInferenceService::NewStub(channel_);
   graphs_ = v1::GraphService::NewStub(channel_);
+  kernels_ = v1::KernelService::NewStub(channel_);
 }
 
 Daemon::~Daemon() { Stop(SIGTERM); }
@@ -155,6 +156,7 @@ int Daemon::Stop(int signal) {
   if (pid_ <= 0) return -1;
   v2_.reset();
   graphs_.reset();
+  kernels_.reset();
   channel_.reset();
   kill(pid_, signal);
   int status = 0;

@@ -13,6 +13,7 @@
 
 #include "proto/inference/grpc_service.grpc.pb.h"
 #include "proto/quern/v1/graph_service.grpc.pb.h"
+#include "proto/quern/v1/kernel_service.grpc.pb.h"
 
 namespace quern::e2e {
 
@@ -59,6 +60,7 @@ class Daemon {
   [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] inference::GRPCInferenceService::Stub& v2() { return *v2_; }
   [[nodiscard]] v1::GraphService::Stub& graphs() { return *graphs_; }
+  [[nodiscard]] v1::KernelService::Stub& kernels() { return *kernels_; }
   [[nodiscard]] const std::shared_ptr<grpc::Channel>& channel() const {
     return channel_;
   }
@@ -81,6 +83,7 @@ class Daemon {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<inference::GRPCInferenceService::Stub> v2_;
   std::unique_ptr<v1::GraphService::Stub> graphs_;
+  std::unique_ptr<v1::KernelService::Stub> kernels_;
 };
 
 }  // namespace quern::e2e

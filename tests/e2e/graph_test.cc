@@ -110,7 +110,7 @@ class Graphs : public ::testing::Test {
     v1::ListKernelsResponse response;
     grpc::ClientContext context;
     const grpc::Status status =
-        daemon_->graphs().ListKernels(&context, request, &response);
+        daemon_->kernels().ListKernels(&context, request, &response);
     EXPECT_TRUE(status.ok()) << status.error_message();
     if (response.loaded_size() != 1) return {};
     return {response.loaded(0).kernels().begin(),

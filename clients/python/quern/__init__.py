@@ -22,24 +22,26 @@ from quern.functions import (absolute, arange, avg_pool2d, clip, concat, conv2d,
                              sigmoid, silu, sin, softmax, split, sqrt, stack,
                              take, take_along_axis, tanh, where, zeros)
 from quern.graph import Dim, Expression, Shape
-from quern.records import (Device, Duration, Graph, Kernel, Load, Model,
-                           ModelStatistics, Note, Published, Result, Settings,
-                           TensorSpec)
+from quern.records import (Activity, Device, Duration, Graph, Kernel,
+                           KernelCode, Load, Model, ModelStatistics, Note,
+                           Phase, Published, Result, Settings, TensorSpec,
+                           Window)
 from quern.tensor import (Tensor, TensorLike, as_tensor, call, call_all,
                           from_bits, placeholder, realize, weight)
 
 __all__ = [
-    "Client", "DType", "DTypeLike", "Device", "Dim", "Duration", "Error",
-    "Expression", "Graph", "Kernel", "Load", "Model", "ModelStatistics",
-    "Note", "Onnx", "Outputs", "Published", "Result", "STAGES", "Settings",
-    "Shape", "Source", "Subject", "Tensor", "TensorLike", "TensorSpec",
-    "absolute", "arange", "as_dtype", "as_tensor", "avg_pool2d", "bf16",
-    "bool_", "call", "call_all", "clip", "concat", "conv2d", "cos",
-    "default_client", "erf", "exp", "f16", "f32", "f64", "floor_divide",
-    "from_bits", "full", "gather", "gelu", "i16", "i32", "i64", "i8",
-    "layer_norm", "log", "log_softmax", "matmul", "max_pool2d", "maximum",
-    "minimum", "ones", "placeholder", "power", "promote", "realize", "relu",
-    "rms_norm", "set_default_client", "sigmoid", "silu", "sin", "softmax",
-    "split", "sqrt", "stack", "take", "take_along_axis", "tanh", "u16", "u32",
-    "u64", "u8", "weak_float", "weak_int", "weight", "where", "zeros",
+    "Activity", "Client", "DType", "DTypeLike", "Device", "Dim", "Duration",
+    "Error", "Expression", "Graph", "Kernel", "KernelCode", "Load", "Model",
+    "ModelStatistics", "Note", "Onnx", "Outputs", "Phase", "Published",
+    "Result", "STAGES", "Settings", "Shape", "Source", "Subject", "Tensor",
+    "TensorLike", "TensorSpec", "Window", "absolute", "arange", "as_dtype",
+    "as_tensor", "avg_pool2d", "bf16", "bool_", "call", "call_all", "clip",
+    "concat", "conv2d", "cos", "default_client", "erf", "exp", "f16", "f32",
+    "f64", "floor_divide", "from_bits", "full", "gather", "gelu", "i16",
+    "i32", "i64", "i8", "layer_norm", "log", "log_softmax", "matmul",
+    "max_pool2d", "maximum", "minimum", "ones", "placeholder", "power",
+    "promote", "realize", "relu", "rms_norm", "set_default_client", "sigmoid",
+    "silu", "sin", "softmax", "split", "sqrt", "stack", "take",
+    "take_along_axis", "tanh", "u16", "u32", "u64", "u8", "weak_float",
+    "weak_int", "weight", "where", "zeros",
 ]

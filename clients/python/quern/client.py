@@ -18,13 +18,14 @@ import numpy.typing as npt
 from quern import rpc, shapes
 from quern._proto import graph_service_pb2 as wire
 from quern._proto import grpc_service_pb2 as v2
-from quern._proto import tensor_pb2
+from quern._proto import kernel_service_pb2, subject_pb2, tensor_pb2
 from quern.dtypes import DType, as_dtype, by_v2
 from quern.errors import Error
 from quern.graph import (Array, BuiltGraph, Expression, Spec, build,
                          little_endian, to_array, to_wire)
-from quern.records import (Device, Graph, Kernel, Load, Model, ModelStatistics,
-                           Note, Published, Result, Settings, TensorSpec)
+from quern.records import (Device, Graph, Kernel, KernelCode, Load, Model,
+                           ModelStatistics, Note, Published, Result, Settings,
+                           TensorSpec, Window)
 
 Outputs = Union[Expression, Sequence[Expression], Mapping[str, Expression]]
 """What a graph gives: by name, or in order as "output0", "output1", .."""
@@ -203,25 +204,67 @@ class Client:
 
         return self._with_content(explain)
 
+    # Kernels.
+
     def kernels(self, subject: Optional[Subject] = None,
-                settings: Optional[Settings] = None,
+                settings: Optional[Settings] = None, *,
+                in_window: bool = False,
                 timeout: Optional[float] = None) -> list[Kernel]:
         """The kernels of what is loaded, with the times of their launches.
 
         Those of one graph or model, or of all. Those that take the most time
-        come first. NOT_FOUND if a graph is not loaded with these settings.
+        come first. They count from the load, or `in_window` from the last
+        reset_window(). FAILED_PRECONDITION if a graph is not loaded with these
+        settings.
         """
         def kernels() -> list[Kernel]:
-            request = wire.ListKernelsRequest()
+            request = kernel_service_pb2.ListKernelsRequest(
+                in_window=in_window)
             if subject is not None:
                 request.subject.CopyFrom(
                     self._subject(subject, settings, timeout))
-            answer: wire.ListKernelsResponse = self._call(
-                rpc.GRAPHS, "ListKernels", request, timeout)
+            answer: kernel_service_pb2.ListKernelsResponse = self._call(
+                rpc.KERNELS, "ListKernels", request, timeout)
             return [Kernel.of(loaded.label, kernel)
                     for loaded in answer.loaded for kernel in loaded.kernels]
 
         return self._with_content(kernels)
+
+    def kernel_code(self, subject: Subject, kernel: str,
+                    settings: Optional[Settings] = None,
+                    timeout: Optional[float] = None) -> KernelCode:
+        """The code of one kernel of a graph or model that is loaded."""
+        def code() -> KernelCode:
+            answer: kernel_service_pb2.GetKernelResponse = self._call(
+                rpc.KERNELS, "GetKernel",
+                kernel_service_pb2.GetKernelRequest(
+                    subject=self._subject(subject, settings, timeout),
+                    kernel=kernel), timeout)
+            return KernelCode(Kernel.of(answer.label, answer.statistics),
+                              answer.loops, answer.source, answer.assembly)
+
+        return self._with_content(code)
+
+    def watch_kernels(self, subject: Optional[Subject] = None,
+                      settings: Optional[Settings] = None, *,
+                      period: float = 1.0) -> Iterator[Window]:
+        """What happened in each `period` of 0.1 to 3600 seconds from now on.
+
+        Goes on until it is closed, by leaving the loop over it, or the server
+        ends. Who reads slower gets fewer windows, each about more time.
+        """
+        request = kernel_service_pb2.WatchKernelsRequest()
+        request.period.FromNanoseconds(round(period * 1e9))
+        if subject is not None:
+            request.subject.CopyFrom(self._subject(subject, settings, None))
+        for window in self._channel.stream(rpc.KERNELS, "WatchKernels",
+                                           request, None):
+            yield Window.of(window)
+
+    def reset_window(self, timeout: Optional[float] = None) -> None:
+        """Begins the server's window of statistics anew, for all clients."""
+        self._call(rpc.KERNELS, "ResetWindow",
+                   kernel_service_pb2.ResetWindowRequest(), timeout)
 
     # Models.
 
@@ -244,7 +287,7 @@ class Client:
             result: wire.PublishResult = self._last(
                 "Publish", wire.PublishRequest(
                     graph_id=graph.id,
-                    model=wire.ModelName(name=name, version=version),
+                    model=subject_pb2.ModelName(name=name, version=version),
                     settings=(settings or Settings()).message()),
                 "result", timeout)
             return Published(
@@ -258,7 +301,7 @@ class Client:
                   timeout: Optional[float] = None) -> None:
         """Ends the service of a version; requests in flight end normally."""
         self._call(rpc.GRAPHS, "Unpublish", wire.UnpublishRequest(
-            model=wire.ModelName(name=name, version=version)), timeout)
+            model=subject_pb2.ModelName(name=name, version=version)), timeout)
 
     def infer(self, name: str, inputs: Mapping[str, npt.ArrayLike], *,
               version: str = "", outputs: Sequence[str] = (),
@@ -362,16 +405,16 @@ class Client:
 
     def _subject(self, subject: Union[Subject, BuiltGraph],
                  settings: Optional[Settings],
-                 timeout: Optional[float]) -> wire.Subject:
+                 timeout: Optional[float]) -> subject_pb2.Subject:
         if isinstance(subject, str):
             subject = Model(subject)
         if isinstance(subject, Model):
-            return wire.Subject(model=wire.ModelName(
+            return subject_pb2.Subject(model=subject_pb2.ModelName(
                 name=subject.name, version=subject.version))
         graph = (self._submit_built(subject, timeout)
                  if isinstance(subject, BuiltGraph)
                  else self.submit(subject, timeout=timeout))
-        return wire.Subject(graph_id=graph.id,
+        return subject_pb2.Subject(graph_id=graph.id,
                             settings=(settings or Settings()).message())
 
     def _submit_built(self, built: BuiltGraph,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from quern._proto import graph_service_pb2, grpc_service_pb2
+from quern._proto import (graph_service_pb2, grpc_service_pb2,
+                          kernel_service_pb2, statistics_pb2, subject_pb2)
 from quern.dtypes import DType, by_number
 from quern.graph import Array, Dim, Shape
 
@@ -31,8 +32,8 @@ class Settings:
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Values for free sizes; the others stay free."""
 
-    def message(self) -> graph_service_pb2.CompileSettings:
-        kinds = graph_service_pb2.CompileSettings
+    def message(self) -> subject_pb2.CompileSettings:
+        kinds = subject_pb2.CompileSettings
         return kinds(
             device=self.device, sizes=self.sizes,
             numerics=kinds.Numerics.NUMERICS_STRICT if self.strict
@@ -134,6 +135,8 @@ class Kernel:
     min_us: float
     p90_us: float
     p99_us: float
+    p999_us: float
+    max_us: float
     share: float
     """Of the time of all kernels of a run, from 0 to 1."""
     roofline: float
@@ -143,16 +146,84 @@ class Kernel:
     compile_ms: float
     cache: str
     """Where it came from: "compiled", "memory" or "disk"."""
+    notes: tuple[str, ...]
+    """What the compiler decided about it that an operator may care about."""
 
     @staticmethod
-    def of(label: str, message: graph_service_pb2.KernelStatistics) -> Kernel:
+    def of(label: str, message: statistics_pb2.KernelStatistics) -> Kernel:
         time = message.time_us
         return Kernel(
             label, message.name, message.device, message.summary,
             message.launches, message.launches_per_run, message.at_load,
-            time.mean, message.variance_us2, time.stdev, time.cv, time.median,
-            time.min, time.p90, time.p99, message.share, message.roofline,
-            message.flops, message.bytes, message.compile_ms, message.cache)
+            time.mean, time.variance, time.stdev, time.cv, time.median,
+            time.min, time.p90, time.p99, time.p999, time.max, message.share,
+            message.roofline, message.flops, message.bytes, message.compile_ms,
+            message.cache, tuple(message.notes))
+
+
+@dataclass(frozen=True)
+class KernelCode:
+    """What a kernel is, at each level below the schedule."""
+
+    kernel: Kernel
+    loops: str
+    source: str
+    assembly: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """How long requests were in a phase of theirs."""
+
+    mean_us: float
+    variance_us2: float
+    cv: float
+    p99_us: float
+
+    @staticmethod
+    def of(time: statistics_pb2.Latency) -> Phase:
+        return Phase(time.mean, time.variance, time.cv, time.p99)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What happened to a graph or a model in some time."""
+
+    label: str
+    device: str
+    successes: int
+    failures: int
+    inferences: int
+    executions: int
+    pending: int
+    """Requests accepted and not yet answered, now."""
+    request: Phase
+    """The whole time of requests that were answered."""
+    phases: Mapping[str, Phase]
+    """Its parts: "queue", "input", "execute", "output"."""
+    kernels: list[Kernel]
+
+    @staticmethod
+    def of(message: statistics_pb2.Activity) -> Activity:
+        return Activity(
+            message.label, message.device, message.successes, message.failures,
+            message.inferences, message.executions, message.pending,
+            Phase.of(message.request_us),
+            {phase.phase: Phase.of(phase.time_us) for phase in message.phases},
+            [Kernel.of(message.label, kernel) for kernel in message.kernels])
+
+
+@dataclass(frozen=True)
+class Window:
+    """What happened in some seconds."""
+
+    seconds: float
+    loaded: list[Activity]
+
+    @staticmethod
+    def of(message: kernel_service_pb2.WatchKernelsResponse) -> Window:
+        seconds = message.window.seconds + message.window.nanos / 1e9
+        return Window(seconds, [Activity.of(a) for a in message.loaded])
 
 
 @dataclass(frozen=True)

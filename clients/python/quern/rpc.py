@@ -15,13 +15,15 @@ from typing import Any, Optional, Union
 import grpc
 from google.protobuf import message_factory
 
-from quern._proto import POOL, graph_service_pb2, grpc_service_pb2
+from quern._proto import (POOL, graph_service_pb2, grpc_service_pb2,
+                          kernel_service_pb2)
 from quern.errors import Error
 
 Pem = Union[bytes, str, "os.PathLike[str]"]
 """A certificate or key: its PEM text as bytes, or the path of a file."""
 
 GRAPHS = graph_service_pb2.DESCRIPTOR.package + ".GraphService"
+KERNELS = kernel_service_pb2.DESCRIPTOR.package + ".KernelService"
 V2 = grpc_service_pb2.DESCRIPTOR.package + ".GRPCInferenceService"
 
 
@@ -81,6 +83,8 @@ class Channel:
             yield from answers
         except grpc.RpcError as error:
             raise _error(error) from None
+        finally:  # Who stops reading does not keep the server at work.
+            answers.cancel()
 
     def _callable(self, service: str, method: str) -> Any:
         known = self._calls.get((service, method))

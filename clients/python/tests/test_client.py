@@ -121,6 +121,55 @@ class ClientTest(ServedTestCase):
             self.assertIn(kernel.cache, ("compiled", "memory", "disk"))
         self.assertIn(kernels[0], self.client.kernels())
 
+    def test_a_window_holds_what_came_after_its_reset(self):
+        x = quern.placeholder("x", (5, 7))
+        y = x.sum() + 3
+        a = np.ones((5, 7), np.float32)
+        self.client.execute(y, {"x": a})
+        self.client.reset_window()
+        for _ in range(3):
+            self.client.execute(y, {"x": a})
+        (kernel,) = self.client.kernels(y)
+        (inside,) = self.client.kernels(y, in_window=True)
+        self.assertEqual(kernel.launches, 4)
+        self.assertEqual(inside.launches, 3)
+        self.assertLessEqual(inside.max_us, kernel.max_us)
+        self.assertGreaterEqual(inside.p999_us, inside.median_us)
+
+    def test_the_code_of_a_kernel(self):
+        x = quern.placeholder("x", (9,))
+        self.client.execute(x * 5, {"x": np.ones(9, np.float32)})
+        (kernel,) = self.client.kernels(x * 5)
+        code = self.client.kernel_code(x * 5, kernel.name)
+        self.assertEqual(code.kernel, kernel)
+        self.assertIn("mul", code.loops)
+        self.assertIn("define", code.source)
+        self.assertIn("ret", code.assembly)
+        with self.assertRaisesRegex(quern.Error, "has no kernel 'nope'"):
+            self.client.kernel_code(x * 5, "nope")
+
+    def test_a_watch_tells_what_happens_while_it_happens(self):
+        x = quern.placeholder("x", (2, 3))
+        y = x.exp()
+        a = np.ones((2, 3), np.float32)
+        self.client.execute(y, {"x": a})
+        seen = 0
+        for window in self.client.watch_kernels(y, period=0.1):
+            self.assertGreater(window.seconds, 0)
+            (activity,) = window.loaded
+            seen += activity.successes
+            if activity.successes:
+                self.assertEqual(activity.kernels[0].launches,
+                                 activity.successes)
+                self.assertGreater(activity.request.mean_us, 0)
+                self.assertEqual(list(activity.phases), [
+                    "queue", "input", "execute", "output"])
+            if seen >= 3:
+                break
+            self.client.execute(y, {"x": a})
+        with self.assertRaisesRegex(quern.Error, "a period of 0.1 s to 1 h"):
+            next(self.client.watch_kernels(period=0.01))
+
     def test_every_stage_is_explained(self):
         y = quern.Tensor(np.ones(4, np.float32)) * 2
         for stage in quern.STAGES[:-1]:

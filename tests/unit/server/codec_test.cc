@@ -270,36 +270,5 @@ TEST(Codec, NamesThatAreNoUtf8AreRefused) {
               HasSubstr("the name '\\xff' of a size or device is no UTF-8"));
 }
 
-TEST(Codec, LatencyIsThatOfTheSample) {
-  const v1::Latency latency = LatencyOf({4, 1, 2, 3});
-  EXPECT_DOUBLE_EQ(latency.median(), 2.5);
-  EXPECT_DOUBLE_EQ(latency.mean(), 2.5);
-  EXPECT_DOUBLE_EQ(latency.stdev(), std::sqrt(5.0 / 3));
-  EXPECT_DOUBLE_EQ(latency.cv(), std::sqrt(5.0 / 3) / 2.5);
-  EXPECT_DOUBLE_EQ(latency.min(), 1);
-  EXPECT_DOUBLE_EQ(latency.p90(), 4);
-  EXPECT_DOUBLE_EQ(latency.p99(), 4);
-}
-
-TEST(Codec, SharesOfKernelsSumToOneAndLeaveOutTheLoad) {
-  const auto kernel = [](const char* name, int launches, int64_t ns) {
-    KernelReport report;
-    report.name = name;
-    report.launches = launches;
-    report.time.Record(ns);
-    return report;
-  };
-  const KernelReport first = kernel("a", 2, 1000);
-  const KernelReport second = kernel("b", 1, 6000);
-  KernelReport load = kernel("c", 1, 1'000'000);
-  load.at_load = true;
-  const auto kernels = ToProto({first, second, load});
-  ASSERT_EQ(kernels.size(), 3u);
-  EXPECT_EQ(kernels[0].name(), "b");
-  EXPECT_DOUBLE_EQ(kernels[0].share(), 0.75);
-  EXPECT_DOUBLE_EQ(kernels[1].share(), 0.25);
-  EXPECT_DOUBLE_EQ(kernels[2].share(), 0);
-}
-
 }  // namespace
 }  // namespace quern::server

@@ -119,6 +119,42 @@ TEST(Distribution, MergesInAnyOrder) {
   ExpectSame(left, right);
 }
 
+TEST(Distribution, SinceAnEarlierStateIsWhatCameAfterIt) {
+  const std::vector<int64_t> all = Durations(3000, 5);
+  for (const int at : {1, 1000, 2999}) {
+    const Distribution earlier = Of({all.begin(), all.begin() + at});
+    const Distribution after = Of({all.begin() + at, all.end()});
+    const Distribution since = Of(all).Since(earlier);
+    EXPECT_EQ(since.count(), after.count());
+    EXPECT_EQ(since.Buckets(), after.Buckets());
+    EXPECT_NEAR(since.mean_ns(), after.mean_ns(), 1e-9 * Of(all).mean_ns());
+    EXPECT_NEAR(since.m2_ns2(), after.m2_ns2(), 1e-9 * Of(all).m2_ns2());
+    // As far as the buckets tell.
+    EXPECT_EQ(Distribution::BucketOf(since.min_ns()),
+              Distribution::BucketOf(after.min_ns()));
+    EXPECT_EQ(Distribution::BucketOf(since.max_ns()),
+              Distribution::BucketOf(after.max_ns()));
+    EXPECT_LE(since.min_ns(), after.min_ns());
+    EXPECT_GE(since.max_ns(), after.max_ns());
+  }
+}
+
+TEST(Distribution, SinceKnowsANewLeastOrGreatest) {
+  const Distribution earlier = Of({1000, 2000});
+  const Distribution since = Of({1000, 2000, 77777, 123}).Since(earlier);
+  EXPECT_EQ(since.min_ns(), 123);
+  EXPECT_EQ(since.max_ns(), 77777);
+}
+
+TEST(Distribution, SinceNothingOrTheSameOrAnotherIsAllOrNothing) {
+  const Distribution d = Of({100, 300});
+  ExpectSame(d.Since(Distribution()), d);
+  EXPECT_EQ(d.Since(d).count(), 0u);
+  EXPECT_EQ(d.Since(d).max_ns(), 0);
+  // Statistics that were reset in between have seen less.
+  ExpectSame(d.Since(Of({5, 5, 5})), d);
+}
+
 TEST(Distribution, IsUnchangedByMergingNothing) {
   Distribution d = Of({5, 7});
   d.Merge(Distribution());
