@@ -13,12 +13,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-absl::Status NeedServer(const Options& options) {
-  if (!options.server.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      "this is for a server that runs: name it by --server or QUERN_SERVER");
-}
-
 // The config of a load: the settings as parameters, by the keys of a
 // config.pbtxt.
 std::string ConfigOf(const Options& options) {

@@ -37,6 +37,12 @@ absl::StatusOr<std::unique_ptr<Connection>> OpenConnection(
   return Connection::StartServer(arguments);
 }
 
+absl::Status NeedServer(const Options& options) {
+  if (!options.server.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "this is for a server that runs: name it by --server or QUERN_SERVER");
+}
+
 ProgressLine::ProgressLine(const Options& options)
     : enabled_(options.progress || isatty(STDERR_FILENO) == 1),
       terminal_(isatty(STDERR_FILENO) == 1) {}

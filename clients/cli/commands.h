@@ -41,6 +41,8 @@ struct Options {
   int runs = 100;
   std::string cache_dir;       // Of a started server.
   bool has_cache_dir = false;  // Otherwise the server's default.
+  double period_s = 1;         // Of top.
+  int windows = 0;             // Of top with JSON; 0: no end.
   bool json = false;
   bool progress = false;  // Show progress though stderr is no terminal.
 };
@@ -49,6 +51,10 @@ struct Options {
 // is started has no cache on disk, unless one is named.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Connection>> OpenConnection(
     const Options& options, bool fresh_cache);
+
+// kInvalidArgument for a command that makes sense only with a server that runs,
+// if none is named.
+[[nodiscard]] absl::Status NeedServer(const Options& options);
 
 // Shows how far something is on one line of the terminal, or not at all.
 class ProgressLine {
@@ -82,6 +88,7 @@ class ProgressLine {
 [[nodiscard]] absl::Status Load(const Options& options);
 [[nodiscard]] absl::Status Unload(const Options& options);
 [[nodiscard]] absl::Status Stats(const Options& options);
+[[nodiscard]] absl::Status Top(const Options& options);
 
 // Returns whether no test failed.
 [[nodiscard]] absl::StatusOr<bool> Check(const Options& options);

@@ -61,10 +61,11 @@ namespace fs = std::filesystem;
 
 constexpr auto kTimeToEnd = std::chrono::seconds(40);
 
-// The folder to remove when a signal ends the process.
+// What to do when a signal ends the process.
 struct Cleanup {
   std::mutex mutex;
-  std::string folder;
+  std::string folder;          // To remove.
+  std::function<void()> work;  // To call; may be null.
 };
 
 Cleanup& TheCleanup() {
@@ -128,8 +129,14 @@ void CleanUpOnSignals() {
     if (!TheCleanup().folder.empty()) {
       fs::remove_all(TheCleanup().folder, error);
     }
+    if (TheCleanup().work != nullptr) TheCleanup().work();
     std::_Exit(128 + number);
   }).detach();
+}
+
+void AtSignal(std::function<void()> work) {
+  const std::lock_guard<std::mutex> lock(TheCleanup().mutex);
+  TheCleanup().work = std::move(work);
 }
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::To(

@@ -8,6 +8,7 @@
 // the command, however that ends.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -74,5 +75,8 @@ class Connection {
 // Blocks SIGINT and SIGTERM and ends the process on them after the folder of a
 // started server is removed. To be called first in main, before threads exist.
 void CleanUpOnSignals();
+
+// What to do before the process ends on a signal; null for nothing.
+void AtSignal(std::function<void()> work);
 
 }  // namespace quern::cli

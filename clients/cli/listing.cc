@@ -7,18 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "clients/cli/commands.h"
+#include "clients/cli/json.h"
 #include "clients/cli/subject.h"
 
 namespace quern::cli {
 namespace {
 
 using nlohmann::ordered_json;
-
-void PrintJson(const ordered_json& out) {
-  std::printf(
-      "%s\n",
-      out.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
-}
 
 absl::StatusOr<v1::ExplainStage> StageNamed(const std::string& name) {
   if (name == "graph") return v1::EXPLAIN_STAGE_GRAPH;
@@ -29,29 +24,6 @@ absl::StatusOr<v1::ExplainStage> StageNamed(const std::string& name) {
   if (name == "notes") return v1::EXPLAIN_STAGE_NOTES;
   return absl::InvalidArgumentError(absl::StrCat(
       "a stage is graph, schedule, kernel, source, asm or notes, got ", name));
-}
-
-ordered_json KernelJson(const v1::KernelStatistics& kernel) {
-  return {{"name", kernel.name()},
-          {"device", kernel.device()},
-          {"summary", kernel.summary()},
-          {"at_load", kernel.at_load()},
-          {"launches_per_run", kernel.launches_per_run()},
-          {"launches", kernel.launches()},
-          {"median_us", kernel.time_us().median()},
-          {"mean_us", kernel.time_us().mean()},
-          {"stdev_us", kernel.time_us().stdev()},
-          {"variance_us2", kernel.time_us().variance()},
-          {"cv", kernel.time_us().cv()},
-          {"min_us", kernel.time_us().min()},
-          {"p90_us", kernel.time_us().p90()},
-          {"p99_us", kernel.time_us().p99()},
-          {"p999_us", kernel.time_us().p999()},
-          {"max_us", kernel.time_us().max()},
-          {"share", kernel.share()},
-          {"roofline", kernel.roofline()},
-          {"compile_ms", kernel.compile_ms()},
-          {"cache", kernel.cache()}};
 }
 
 void PrintKernels(const v1::Activity& loaded) {

@@ -140,6 +140,16 @@ int Main(int argc, char** argv) {
   AddModel(kernels, o, false);
   AddDevice(kernels, o);
   AddInputs(kernels, o, sizes);
+  auto* top = app.add_subcommand(
+      "top",
+      "show models and kernels as they run: up and down select a model, page "
+      "up and down scroll, s sorts kernels, space pauses, q ends");
+  top->add_option("model", o.model, "its name; default: all that is loaded");
+  top->add_option("--period", o.period_s, "seconds between two windows")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
+  top->add_option("--windows", o.windows, "end after so many, with --json")
+      ->check(CLI::PositiveNumber);
 
   try {
     app.parse(argc, argv);
@@ -172,6 +182,7 @@ int Main(int argc, char** argv) {
   if (models->parsed()) return Report(ListModels(o));
   if (devices->parsed()) return Report(ListDevices(o));
   if (kernels->parsed()) return Report(ListKernels(o));
+  if (top->parsed()) return Report(Top(o));
   const absl::StatusOr<bool> passed = Check(o);
   if (!passed.ok()) return Report(passed.status());
   return *passed ? 0 : 1;

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The command-line client, with a server of its own and with one that runs.
+#include <atomic>
 #include <filesystem>
+#include <memory>
+#include <pty.h>
 #include <thread>
+#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/wait.h>
 
 #include "proto/onnx/onnx.pb.h"
 #include "tests/e2e/fixtures.h"
@@ -268,6 +274,118 @@ TEST_F(Cli, LoadsCountsAndUnloadsAModelOfAServerWithTokens) {
   unsetenv("QUERN_TOKEN");
   EXPECT_THAT(RunProgram({Program("quern"), "load", "m"}).err,
               HasSubstr("--server"));
+}
+
+// Runs quern on a terminal of 140 by 40 characters of the kind `term`, types
+// `keys` once its output has `awaited`, and waits for its end.
+Finished OnTerminal(std::vector<std::string> words, const std::string& term,
+                    const std::string& awaited, const std::string& keys) {
+  words.insert(words.begin(), Program("quern"));
+  winsize size = {};
+  size.ws_row = 40;
+  size.ws_col = 140;
+  int terminal = -1;
+  const pid_t pid = forkpty(&terminal, nullptr, nullptr, &size);
+  if (pid == 0) {
+    setenv("TERM", term.c_str(), 1);
+    setenv("LC_ALL", "C.UTF-8", 1);
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    execv(argv[0], argv.data());
+    _exit(127);
+  }
+  Finished finished;
+  bool typed = false;
+  char bytes[4096];
+  while (true) {
+    const ssize_t n = read(terminal, bytes, sizeof(bytes));
+    if (n <= 0) break;
+    finished.out.append(bytes, static_cast<size_t>(n));
+    if (!typed && finished.out.find(awaited) != std::string::npos) {
+      typed = true;
+      EXPECT_EQ(write(terminal, keys.data(), keys.size()),
+                static_cast<ssize_t>(keys.size()));
+    }
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  close(terminal);
+  finished.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+  return finished;
+}
+
+class Top : public Cli {
+ protected:
+  Top() {
+    WriteFile(Path("models/mlp/1/model.onnx"), PerceptronFile());
+    daemon_ = std::make_unique<Daemon>(
+        std::vector<std::string>{"--model-repository", Path("models")});
+    client_ = std::thread([this] {
+      while (!stop_) {
+        EXPECT_TRUE(Infer(*daemon_, PerceptronRequest(1)).status.ok());
+      }
+    });
+  }
+  ~Top() override {
+    stop_ = true;
+    client_.join();
+  }
+
+  std::unique_ptr<Daemon> daemon_;
+  std::atomic<bool> stop_ = false;
+  std::thread client_;
+};
+
+TEST_F(Top, ShowsModelsAndTheirKernelsOnATerminal) {
+  for (const std::string keys : {"s \033[B\033[6~q", "\003"}) {
+    const Finished finished =
+        OnTerminal({"top", "--server", daemon_->address(), "--period", "0.1"},
+                   "xterm", "kernel of mlp/1", keys);
+    EXPECT_EQ(finished.exit_code, 0) << finished.out;
+    EXPECT_THAT(finished.out, HasSubstr("queue us mean us"));
+    EXPECT_THAT(finished.out, HasSubstr("share   roof mean us"));
+    EXPECT_THAT(finished.out, HasSubstr("\u2588"));
+    // The terminal is as it was: out of the other screen, with a cursor.
+    EXPECT_THAT(finished.out, HasSubstr("\033[?1049l"));
+  }
+}
+
+TEST_F(Top, SaysWhyItCannotShow) {
+  const std::vector<std::string> words = {"top", "--server",
+                                          daemon_->address()};
+  const Finished odd = OnTerminal(words, "teletype-1930", "\n", "");
+  EXPECT_EQ(odd.exit_code, 1);
+  EXPECT_THAT(odd.out, HasSubstr("teletype-1930"));
+  const Finished none = Quern(words);
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.err, HasSubstr("top needs a terminal; --json"));
+  EXPECT_THAT(Quern({"top"}).err, HasSubstr("--server"));
+  const Finished unknown =
+      Quern({"top", "nothing", "--json", "--server", daemon_->address()});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("nothing"));
+}
+
+TEST_F(Top, PrintsWindowsForPrograms) {
+  const Finished finished =
+      Quern({"top", "mlp", "--json", "--windows", "3", "--period", "0.2",
+             "--server", daemon_->address()});
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  int lines = 0;
+  for (const absl::string_view line : absl::StrSplit(finished.out, '\n')) {
+    if (line.empty()) continue;
+    ++lines;
+    const auto window = nlohmann::json::parse(line);
+    EXPECT_GT(window["window_s"], 0.1);
+    const auto& model = window["loaded"][0];
+    EXPECT_EQ(model["model"], "mlp/1");
+    EXPECT_GT(model["successes"], 0);
+    EXPECT_GT(model["request"]["mean_us"], 0);
+    EXPECT_EQ(model["phases"].size(), 4u);
+    EXPECT_GT(model["kernels"][0]["launches"], 0);
+  }
+  EXPECT_EQ(lines, 3);
 }
 
 }  // namespace
