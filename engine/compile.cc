@@ -16,6 +16,7 @@
 #include "engine/graph/simplify.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/clone.h"
+#include "engine/ir/eval.h"
 #include "engine/ir/symbolic.h"
 #include "engine/ir/text.h"
 #include "engine/ir/verify.h"
@@ -24,6 +25,7 @@
 #include "engine/kernel/estimate.h"
 #include "engine/kernel/linearize.h"
 #include "engine/kernel/tile_cpu.h"
+#include "engine/schedule/budget.h"
 #include "engine/schedule/fuse.h"
 #include "engine/schedule/rangeify.h"
 
@@ -91,21 +93,21 @@ class Compiler {
     QUERN_RETURN_IF_ERROR(VerifyTensors("simplify"));
     if (options_.keep_stages) out_.graph_text = ir::ToText(arena_, values_);
 
-    QUERN_ASSIGN_OR_RETURN(
-        const schedule::Placement placement, passes_.Run("fuse", [&] {
-          return schedule::Fuse(arena_, values_, schedule::FuseOptions{});
-        }));
-    QUERN_ASSIGN_OR_RETURN(schedule_, passes_.Run("rangeify", [&] {
-      return schedule::Rangeify(arena_, values_, vars_, placement,
-                                {.device = options_.device});
-    }));
-    for (const std::string& note : placement.notes) {
-      out_.notes.push_back({"split", "", note});
+    // Until every kernel is within the budget of its device; one that is not
+    // becomes two.
+    schedule::FuseOptions fuse;
+    while (true) {
+      QUERN_RETURN_IF_ERROR(CutIntoKernels(fuse));
+      // From here on there are no tensors: kernels, buffers and steps.
+      PlaceBuffers();
+      excesses_ = TooManyBuffers();
+      if (excesses_.empty()) {
+        const absl::Status compiled = CompileSteps();
+        if (compiled.ok()) break;
+        if (excesses_.empty()) return compiled;
+      }
+      QUERN_RETURN_IF_ERROR(RaiseValues(fuse.raised));
     }
-    // From here on there are no tensors: kernels, buffers and steps.
-
-    QUERN_RETURN_IF_ERROR(PlaceBuffers());
-    QUERN_RETURN_IF_ERROR(CompileSteps());
     passes_
         .Run("memory_plan",
              [&] {
@@ -119,6 +121,72 @@ class Compiler {
   }
 
  private:
+  // A kernel that is more than its device takes.
+  struct Excess {
+    int kernel = 0;
+    schedule::Excess what = schedule::Excess::kOperations;
+    std::string text;
+  };
+
+  absl::Status CutIntoKernels(const schedule::FuseOptions& fuse) {
+    QUERN_ASSIGN_OR_RETURN(placement_, passes_.Run("fuse", [&] {
+      return schedule::Fuse(arena_, values_, fuse);
+    }));
+    QUERN_ASSIGN_OR_RETURN(schedule_, passes_.Run("rangeify", [&] {
+      return schedule::Rangeify(arena_, values_, vars_, placement_,
+                                {.device = options_.device});
+    }));
+    out_.notes = raise_notes_;
+    for (const std::string& note : placement_.notes) {
+      out_.notes.push_back({"split", "", note});
+    }
+    return absl::OkStatus();
+  }
+
+  // Kernels whose launches would need more buffers than their devices take.
+  std::vector<Excess> TooManyBuffers() {
+    std::vector<Excess> excesses;
+    std::vector<bool> seen(schedule_.kernels.size(), false);
+    for (const schedule::Step& step : schedule_.steps) {
+      const auto* launch = std::get_if<schedule::Launch>(&step);
+      if (launch == nullptr || seen[launch->kernel]) continue;
+      const absl::StatusOr<int> device = DeviceNumber(launch->device);
+      if (!device.ok()) continue;  // Its launch will say so.
+      const int most = devices_[*device].target.max_arguments;
+      const auto has = static_cast<int64_t>(launch->buffers.size());
+      if (has <= most) continue;
+      seen[launch->kernel] = true;
+      excesses.push_back(
+          {launch->kernel, schedule::Excess::kBuffers,
+           absl::StrCat("uses ", has, " buffers, ", launch->device,
+                        " takes at most ", most)});
+    }
+    return excesses;
+  }
+
+  // Gives a value of each kernel in excesses_ a buffer.
+  absl::Status RaiseValues(std::vector<Id>& raised) {
+    for (const Excess& excess : excesses_) {
+      const schedule::Kernel& kernel = schedule_.kernels[excess.kernel];
+      for (Id root : kernel.values) {
+        const Id value =
+            schedule::ValueToRaise(arena_, placement_, root, excess.what);
+        if (value == ir::kNoNode ||
+            std::find(raised.begin(), raised.end(), value) != raised.end()) {
+          return absl::ResourceExhaustedError(
+              absl::StrCat("kernel ", kernel.name, " ", excess.text,
+                           ", and it cannot be split"));
+        }
+        raised.push_back(value);
+      }
+      raise_notes_.push_back(
+          {"budget", kernel.name,
+           absl::StrCat("it ", excess.text, ": it was split at ",
+                        ir::Name(arena_[raised.back()].op))});
+    }
+    return absl::OkStatus();
+  }
+
   // The graph in this compile's arena, with the given sizes filled in.
   absl::Status Import() {
     absl::flat_hash_map<Id, int64_t> sizes;
@@ -251,13 +319,41 @@ class Compiler {
     return number;
   }
 
-  absl::Status PlaceBuffers() {
+  // Begins the executable.
+  void PlaceBuffers() {
+    out_.executable = {};
+    out_.kernels.clear();
+    buffer_number_.clear();
+    constant_number_.clear();
+    kernel_number_.clear();
+    estimate_.clear();
     out_.executable.num_vars = static_cast<int>(vars_.size());
     for (const CompileDevice& device : devices_) {
       out_.executable.device_names.push_back(device.name);
     }
     out_.executable.devices.resize(devices_.size());
-    return absl::OkStatus();
+  }
+
+  // The buffer of an array of constants on `device`; equal ones are one.
+  int ConstantOn(const kernel::Table& table, int device) {
+    const int64_t size = ir::ByteSize(table.dtype);
+    std::string bytes(table.bits.size() * size, '\0');
+    for (size_t i = 0; i < table.bits.size(); ++i) {
+      ir::WriteElement(table.dtype, table.bits[i], bytes.data() + i * size);
+    }
+    const auto [it, is_new] = constant_number_.try_emplace(
+        {device, bytes}, static_cast<int>(out_.executable.buffers.size()));
+    if (!is_new) return it->second;
+    runtime::ExecBuffer buffer;
+    buffer.kind = runtime::ExecBuffer::Kind::kConstant;
+    buffer.slot = static_cast<int>(out_.executable.constants.size());
+    buffer.dtype = table.dtype;
+    buffer.device = device;
+    buffer.bytes = SizeExpr(static_cast<int64_t>(bytes.size()));
+    estimate_.push_back(static_cast<double>(bytes.size()));
+    out_.executable.buffers.push_back(std::move(buffer));
+    out_.executable.constants.push_back(std::move(bytes));
+    return it->second;
   }
 
   // Each step becomes a command of a segment; kernels are compiled when they
@@ -300,7 +396,7 @@ class Compiler {
     auto it = kernel_number_.find(key);
     if (it == kernel_number_.end()) {
       const schedule::Kernel& kernel = schedule_.kernels[launch.kernel];
-      absl::StatusOr<KernelPlan> plan = CompileKernel(kernel, device);
+      absl::StatusOr<KernelPlan> plan = CompileKernel(launch.kernel, device);
       if (!plan.ok()) {
         return absl::Status(plan.status().code(),
                             absl::StrCat("kernel ", kernel.name, ": ",
@@ -323,12 +419,14 @@ class Compiler {
       QUERN_ASSIGN_OR_RETURN(const int buffer, BufferOn(decl, device));
       command.buffers.push_back(buffer);
     }
+    command.buffers.insert(command.buffers.end(), plan.constants.begin(),
+                           plan.constants.end());
     return command;
   }
 
   // From here on, one target.
-  absl::StatusOr<KernelPlan> CompileKernel(const schedule::Kernel& kernel,
-                                           int device) {
+  absl::StatusOr<KernelPlan> CompileKernel(int number, int device) {
+    const schedule::Kernel& kernel = schedule_.kernels[number];
     const base::Target& target = devices_[device].target;
     KernelPlan plan;
     plan.name = kernel.name;
@@ -361,9 +459,12 @@ class Compiler {
                                  cost.live_vectors <= target.max_live_vectors);
       if (!fits && shrink < kMaxShrink) continue;
       if (cost.operations > target.max_operations && !target.interpreted) {
-        return absl::ResourceExhaustedError(absl::StrCat(
-            "needs ", cost.operations, " instructions, the limit is ",
-            target.max_operations, ", with its smallest tile"));
+        excesses_.push_back(
+            {number, schedule::Excess::kOperations,
+             absl::StrCat("needs ", cost.operations,
+                          " instructions with its smallest tile, the limit is ",
+                          target.max_operations)});
+        return absl::ResourceExhaustedError(excesses_.back().text);
       }
       if (shrink > 0) {
         out_.notes.push_back(
@@ -380,6 +481,9 @@ class Compiler {
                              SizeExpr::Of(arena_, linear.grid, vars_));
       QUERN_ASSIGN_OR_RETURN(plan.scratch_bytes,
                              SizeExpr::Of(arena_, linear.scratch_bytes, vars_));
+      for (const kernel::Table& array : linear.arrays) {
+        plan.constants.push_back(ConstantOn(array, device));
+      }
       plan.source.name = kernel.name;
       QUERN_ASSIGN_OR_RETURN(plan.source.text, passes_.Run("render", [&] {
         return devices_[device].codegen->Render(linear.program, target);
@@ -520,8 +624,12 @@ class Compiler {
   std::vector<Id> values_;      // Of the outputs.
   std::vector<Id> input_dims_;  // Of all inputs, one after the other.
   std::vector<Id> vars_;
+  schedule::Placement placement_;
   schedule::Schedule schedule_;
+  std::vector<Excess> excesses_;   // Of the schedule at hand.
+  std::vector<Note> raise_notes_;  // Of those before it.
   std::map<std::pair<int, int>, int> buffer_number_;
+  std::map<std::pair<int, std::string>, int> constant_number_;
   std::map<std::tuple<int, int, bool>, int> kernel_number_;
   std::vector<double> estimate_;  // Bytes, by buffer.
   CompiledGraph out_;

@@ -40,8 +40,9 @@ struct KernelPlan {
   runtime::KernelSource source;
   runtime::SizeExpr grid;
   runtime::SizeExpr scratch_bytes;
-  runtime::SizeExpr work;  // Operations of a launch.
-  int64_t operations = 0;  // Instructions, for the budget.
+  runtime::SizeExpr work;      // Operations of a launch.
+  std::vector<int> constants;  // The last of its buffers, by number.
+  int64_t operations = 0;      // Instructions, for the budget.
   int64_t live_vectors = 0;
   std::string kernel_text;  // K-IR as cut, then as scheduled.
   std::string linear_text;  // L-IR.

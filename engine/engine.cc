@@ -416,7 +416,8 @@ class EngineImpl : public Engine {
                                   {.contexts = options_.contexts_per_model,
                                    .max_arena_bytes = options_.max_arena_bytes,
                                    .least_vars = least,
-                                   .ledger = ledger_},
+                                   .ledger = ledger_,
+                                   .constants = &constants_},
                                   metrics_));
     summary.hoist_ms = static_cast<double>(executor->load_ns()) / 1e6;
     summary.weight_bytes = executor->resident_bytes();
@@ -594,6 +595,7 @@ class EngineImpl : public Engine {
   runtime::CompileCache cache_;
   runtime::CompileService compiles_;
   std::shared_ptr<runtime::MemoryLedger> ledger_;
+  runtime::ConstantPool constants_;
   std::vector<OpenDevice> devices_;
 };
 

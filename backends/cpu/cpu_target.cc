@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <fstream>
 #include <map>
 #include <optional>
@@ -85,6 +86,7 @@ base::Target TargetWith(IsaLevel level,
                         const std::map<std::string, bool>& has) {
   base::Target target;
   target.backend = "cpu";
+  target.max_arguments = INT_MAX;  // They are handed over in an array.
   std::vector<std::string> isa;
   for (const Feature& feature : kFeatures) {
     const auto it = has.find(feature.name);

@@ -79,6 +79,7 @@ class RefDevice : public runtime::Device {
     target_.backend = "ref";
     target_.interpreted = true;
     target_.vector_bytes = 0;
+    target_.max_arguments = INT_MAX;
   }
 
   const base::Target& target() const override { return target_; }

@@ -119,6 +119,7 @@ void TargetFields(Stream& stream, T& target) {
   stream.Field(target.l1_bytes);
   stream.Field(target.l2_bytes);
   stream.Field(target.max_arguments);
+  stream.Field(target.max_table_bytes);
   stream.Field(target.max_scratch_bytes);
   stream.Field(target.max_operations);
   stream.Field(target.max_live_vectors);

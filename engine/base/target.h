@@ -25,6 +25,8 @@ struct Target {
   int64_t l1_bytes = 32 << 10;   // Per thread.
   int64_t l2_bytes = 256 << 10;  // Per thread.
   int max_arguments = 64;        // Buffers of one kernel.
+  // Of one constant array in a kernel's code; a larger one is a buffer.
+  int64_t max_table_bytes = 4096;
   int64_t max_scratch_bytes = 8 << 20;  // Tile stages of one thread.
 
   // The budget of one kernel after linearization; hard limits.

@@ -53,9 +53,9 @@ int64_t DoubleBits(double value) {
 
 class Linearizer {
  public:
-  Linearizer(Arena& arena, absl::Span<const Id> vars,
+  Linearizer(Arena& arena, absl::Span<const Id> vars, size_t num_params,
              const base::Target& target, bool contract)
-      : arena_(arena), target_(target) {
+      : arena_(arena), num_params_(num_params), target_(target) {
     for (size_t i = 0; i < vars.size(); ++i) {
       var_slot_[vars[i]] = static_cast<int>(i);
     }
@@ -85,7 +85,11 @@ class Linearizer {
       for (int32_t& src : program.code.back().srcs) src = position[src];
     }
     program.tables = std::move(tables_);
+    for (const Table& array : arrays_) {
+      program.params.push_back({array.dtype, /*written=*/false});
+    }
     Linearized out;
+    out.arrays = std::move(arrays_);
     out.program = std::move(program);
     out.grid = grid_;
     out.scratch_bytes = scratch_bytes_;
@@ -716,10 +720,17 @@ class Linearizer {
         Table table;
         table.dtype = ir::Strong(node.dtype);
         table.bits = node.attr->ints;
-        const auto known = std::find(tables_.begin(), tables_.end(), table);
-        const int64_t number = known - tables_.begin();
-        if (known == tables_.end()) tables_.push_back(std::move(table));
-        value = Put(Base(), Op::kConstArray, node.dtype, 1, {}, number);
+        const bool in_code = ir::ByteSize(table.dtype) *
+                                 static_cast<int64_t>(table.bits.size()) <=
+                             target_.max_table_bytes;
+        std::vector<Table>& tables = in_code ? tables_ : arrays_;
+        const auto known = std::find(tables.begin(), tables.end(), table);
+        const int64_t number = known - tables.begin();
+        if (known == tables.end()) tables.push_back(std::move(table));
+        value = in_code
+                    ? Put(Base(), Op::kConstArray, node.dtype, 1, {}, number)
+                    : Put(Base(), Op::kParam, node.dtype, 1, {},
+                          static_cast<int64_t>(num_params_) + number);
         break;
       }
       case Op::kStage:
@@ -870,6 +881,7 @@ class Linearizer {
   }
 
   Arena& arena_;
+  const size_t num_params_;
   const base::Target& target_;
   bool fma_ = false;
   absl::flat_hash_map<Id, int> var_slot_;
@@ -879,6 +891,7 @@ class Linearizer {
   std::vector<int> stack_;
   int base_depth_ = 0;
   std::vector<Table> tables_;
+  std::vector<Table> arrays_;
   std::map<std::tuple<DType, int64_t, int>, int> constants_;
   int num_constants_ = 0;
   Id scratch_bytes_;
@@ -908,7 +921,7 @@ absl::StatusOr<Linearized> Linearize(Arena& arena, const std::string& name,
   program.params = std::move(params);
   program.num_vars = static_cast<int>(vars.size());
   program.contract = contract;
-  Linearizer linearizer(arena, vars, target, contract);
+  Linearizer linearizer(arena, vars, program.params.size(), target, contract);
   QUERN_RETURN_IF_ERROR(linearizer.EmitBodies(bodies));
   return linearizer.Finish(std::move(program));
 }

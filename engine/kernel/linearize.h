@@ -22,6 +22,9 @@ struct Linearized {
   Program program;
   ir::Id grid = ir::kNoNode;           // Chunks of a launch: a size.
   ir::Id scratch_bytes = ir::kNoNode;  // Of each thread: a size.
+  // Constant arrays that are too large for the code: they are parameters,
+  // behind those that were given.
+  std::vector<Table> arrays;
 };
 
 // The instructions of `bodies`. `vars` are the variables in the order in which

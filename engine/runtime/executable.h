@@ -25,11 +25,13 @@ struct ExecBuffer {
     kInput,      // The request's memory.
     kOutput,     // The request's memory.
     kWeight,     // Resident; filled from the graph's weights.
+    kConstant,   // Resident; an array of constants.
     kResident,   // Resident; written by the load segments.
     kTemporary,  // In the arena of the execution context.
   };
   Kind kind = Kind::kTemporary;
-  int slot = 0;  // Of the input, output or weight; of the arena's places.
+  int slot = 0;  // Of the input, output, weight or constant; of the arena's
+                 // places.
   ir::DType dtype = ir::DType::kF32;
   SizeExpr bytes;
   int device = 0;  // Position in Executable::devices.
@@ -73,6 +75,7 @@ struct Executable {
   std::vector<std::shared_ptr<Device>> devices;
   std::vector<std::string> device_names;
   std::vector<ExecBuffer> buffers;
+  std::vector<std::string> constants;  // The bytes, by slot.
   std::vector<ExecKernel> kernels;
   std::vector<Segment> load_segments;  // Run once, when the model is loaded.
   std::vector<Segment> segments;       // Run for each request.

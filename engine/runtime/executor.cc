@@ -32,6 +32,12 @@ bool IsAligned(const char* data) {
          reinterpret_cast<uintptr_t>(data) % base::kHostAlignment == 0;
 }
 
+bool IsResident(const ExecBuffer& buffer) {
+  return buffer.kind == ExecBuffer::Kind::kWeight ||
+         buffer.kind == ExecBuffer::Kind::kConstant ||
+         buffer.kind == ExecBuffer::Kind::kResident;
+}
+
 // A weight used where it is.
 class SharedBuffer final : public Buffer {
  public:
@@ -99,30 +105,39 @@ absl::Status Executor::PlaceResident(absl::Span<const WeightData> weights) {
   resident_.resize(executable_.buffers.size());
   for (size_t i = 0; i < executable_.buffers.size(); ++i) {
     const ExecBuffer& buffer = executable_.buffers[i];
-    if (buffer.kind != ExecBuffer::Kind::kWeight &&
-        buffer.kind != ExecBuffer::Kind::kResident) {
-      continue;
-    }
-    QUERN_ASSIGN_OR_RETURN(int64_t bytes, buffer.bytes.Evaluate({}));
+    if (!IsResident(buffer)) continue;
+    QUERN_ASSIGN_OR_RETURN(const int64_t bytes, buffer.bytes.Evaluate({}));
     resident_bytes_ += bytes;
-    Device& device = *executable_.devices[buffer.device];
-    if (buffer.kind == ExecBuffer::Kind::kWeight) {
-      const WeightData& weight = weights[buffer.slot];
-      QUERN_RET_CHECK(static_cast<int64_t>(weight.size) == bytes, "weight ",
-                      buffer.slot);
-      if (device.host_memory() && IsAligned(weight.data)) {
-        resident_[i] = std::make_unique<SharedBuffer>(weight);
-        continue;
-      }
-    }
-    QUERN_ASSIGN_OR_RETURN(resident_[i],
-                           device.Allocate(std::max<int64_t>(bytes, 1)));
-    if (buffer.kind != ExecBuffer::Kind::kWeight) continue;
-    const WeightData& weight = weights[buffer.slot];
-    QUERN_RETURN_IF_ERROR(
-        device.CopyFromHost(resident_[i]->host(), weight.data, weight.size));
+    QUERN_ASSIGN_OR_RETURN(resident_[i], Resident(buffer, bytes, weights));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<Buffer>> Executor::Resident(
+    const ExecBuffer& buffer, int64_t bytes,
+    absl::Span<const WeightData> weights) const {
+  const std::shared_ptr<Device>& device = executable_.devices[buffer.device];
+  if (buffer.kind == ExecBuffer::Kind::kConstant) {
+    const std::string& constant = executable_.constants[buffer.slot];
+    if (options_.constants == nullptr) {
+      return ConstantPool().Get(device, constant);
+    }
+    return options_.constants->Get(device, constant);
+  }
+  if (buffer.kind == ExecBuffer::Kind::kResident) {
+    return device->Allocate(std::max<int64_t>(bytes, 1));
+  }
+  const WeightData& weight = weights[buffer.slot];
+  QUERN_RET_CHECK(static_cast<int64_t>(weight.size) == bytes, "weight ",
+                  buffer.slot);
+  if (device->host_memory() && IsAligned(weight.data)) {
+    return std::make_shared<SharedBuffer>(weight);
+  }
+  QUERN_ASSIGN_OR_RETURN(std::shared_ptr<Buffer> copy,
+                         device->Allocate(std::max<int64_t>(bytes, 1)));
+  QUERN_RETURN_IF_ERROR(
+      device->CopyFromHost(copy->host(), weight.data, weight.size));
+  return copy;
 }
 
 absl::Status Executor::RunLoadSegments() {
@@ -184,11 +199,7 @@ absl::Status Executor::TakeMemory() {
   for (size_t d = 0; d < executable_.devices.size(); ++d) {
     int64_t weights = 0;
     for (const ExecBuffer& buffer : executable_.buffers) {
-      if (buffer.device != static_cast<int>(d) ||
-          (buffer.kind != ExecBuffer::Kind::kWeight &&
-           buffer.kind != ExecBuffer::Kind::kResident)) {
-        continue;
-      }
+      if (buffer.device != static_cast<int>(d) || !IsResident(buffer)) continue;
       QUERN_ASSIGN_OR_RETURN(const int64_t bytes, buffer.bytes.Evaluate({}));
       if (__builtin_add_overflow(weights, bytes, &weights)) {
         return absl::InvalidArgumentError("a size is beyond 64 bits");

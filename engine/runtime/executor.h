@@ -21,6 +21,7 @@
 #include "absl/types/span.h"
 
 #include "engine/base/mutex.h"
+#include "engine/runtime/constant_pool.h"
 #include "engine/runtime/executable.h"
 #include "engine/runtime/memory_ledger.h"
 #include "engine/telemetry/distribution.h"
@@ -42,6 +43,8 @@ struct ExecutorOptions {
   std::vector<int64_t> least_vars = {};
   // Null: memory is not accounted for.
   std::shared_ptr<MemoryLedger> ledger = nullptr;
+  // Null: the constants are this executor's alone. Outlives its creation.
+  ConstantPool* constants = nullptr;
 };
 
 // What a run is asked beside its tensors.
@@ -81,7 +84,7 @@ class Executor {
   [[nodiscard]] telemetry::Distribution KernelTime(int kernel) const;
   void ResetStatistics() const;
 
-  // Bytes of weights and of what the load segments wrote.
+  // Bytes of weights, constants and what the load segments wrote.
   [[nodiscard]] int64_t resident_bytes() const { return resident_bytes_; }
   // Bytes of the temporaries of one context for these sizes.
   [[nodiscard]] absl::StatusOr<int64_t> ArenaBytes(
@@ -97,6 +100,10 @@ class Executor {
   // Takes the memory of the weights, and of the contexts at their least.
   absl::Status TakeMemory();
   absl::Status PlaceResident(absl::Span<const WeightData> weights);
+  // The memory of a buffer that is there as long as the executor is.
+  absl::StatusOr<std::shared_ptr<Buffer>> Resident(
+      const ExecBuffer& buffer, int64_t bytes,
+      absl::Span<const WeightData> weights) const;
   absl::Status RunLoadSegments();
   // The offset of each place of a device's arena for these sizes, and last the
   // size of the arena.
@@ -116,7 +123,7 @@ class Executor {
   const Executable executable_;
   const ExecutorOptions options_;
   telemetry::Metrics* const metrics_;
-  std::vector<std::unique_ptr<Buffer>> resident_;  // By buffer; null if not.
+  std::vector<std::shared_ptr<Buffer>> resident_;  // By buffer; null if not.
   int64_t resident_bytes_ = 0;
   int64_t load_ns_ = 0;
   std::vector<int64_t> least_arena_;                 // By device.

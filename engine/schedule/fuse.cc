@@ -72,6 +72,7 @@ class Fuser {
     demands_.resize(count);
     forced_.assign(count, false);
     for (Id id : outputs) forced_[id] = true;
+    for (Id id : options.raised) forced_[id] = true;
     Classify();
   }
 

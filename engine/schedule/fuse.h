@@ -31,6 +31,7 @@ struct FuseOptions {
   int64_t max_tile_bytes = 256 << 10;  // Of one tile, where its size is known.
   int64_t max_kernel_cost = 800;       // Elementwise operations in one kernel.
   int max_kernel_loops = 16;           // Reductions and tiles in one kernel.
+  std::vector<ir::Id> raised = {};     // Get buffers, whatever is said of them.
 };
 
 // Places every node that `outputs` reach. Costs are compared in operations and

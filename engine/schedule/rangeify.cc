@@ -224,18 +224,22 @@ class Rangeifier {
   int KernelOf(Id sink, Id value) {
     const auto [it, is_new] = kernel_of_.try_emplace(
         sink, static_cast<int>(schedule_.kernels.size()));
-    if (!is_new) return it->second;
+    if (!is_new) {
+      schedule_.kernels[it->second].values.push_back(value);
+      return it->second;
+    }
     Kernel kernel;
     kernel.params = params_;
     kernel.bodies = {sink};
-    kernel.name = NameOf(sink, value);
+    kernel.values = {value};
+    kernel.name = NameOf(sink);
     kernel.summary = Summary();
     schedule_.kernels.push_back(std::move(kernel));
     return it->second;
   }
 
   // "c_64_3136_576_1a2b3c": contraction, its ranges, six digits of its hash.
-  std::string NameOf(Id sink, Id value) {
+  std::string NameOf(Id sink) {
     std::string name;
     bool reduces = false;
     bool contracts = false;
@@ -243,7 +247,6 @@ class Rangeifier {
       reduces |= arena_[id].op == Op::kReduce;
       contracts |= IsContraction(arena_, id);
     }
-    (void)value;
     name = contracts ? "c" : reduces ? "r" : "e";
     std::vector<Id> ranges;
     for (Id id : ir::TopologicalOrder(arena_, {sink})) {

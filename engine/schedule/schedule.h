@@ -44,6 +44,7 @@ struct Kernel {
   std::string summary;  // For people: the graph nodes it came from.
   std::vector<KernelParam> params;
   std::vector<ir::Id> bodies;
+  std::vector<ir::Id> values;  // The tensors that its launches compute.
 };
 
 struct Launch {

@@ -117,8 +117,37 @@ TEST(Compile, RefusesAKernelThatFitsNoBudget) {
   const auto compiled = CompileFor(target, "softmax_f32");
   EXPECT_EQ(compiled.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(compiled.status().message(),
-              HasSubstr("instructions, the limit is 5, with its smallest "
-                        "tile"));
+              HasSubstr("instructions with its smallest tile, the limit is 5, "
+                        "and it cannot be split"));
+}
+
+TEST(Compile, SplitsAKernelOfTooManyInstructionsAndSaysSo) {
+  const auto compile = [](int64_t max_operations) {
+    base::Target target = null::MakeTarget(null::Shape::kScalar);
+    target.max_operations = max_operations;
+    support::GraphMaker g;
+    ir::Id x = g.Input("x", {64});
+    for (int i = 1; i <= 40; ++i) x = g.b().Mul(g.b().Unary(ir::Op::kTanh, x), g.b().Float(i));
+    g.Output("y", x);
+    const auto graph = g.Finish();
+    const auto backend = null::MakeNullBackend();
+    const CompileDevice devices[] = {{"cpu", target, &backend->codegen()}};
+    return Compile(*graph, {}, devices);
+  };
+  const auto whole = compile(1'000'000);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  ASSERT_THAT(whole->kernels, SizeIs(1));
+  const int64_t limit = whole->kernels[0].operations / 3;
+  const auto split = compile(limit);
+  ASSERT_TRUE(split.ok()) << split.status();
+  EXPECT_THAT(split->kernels, SizeIs(::testing::Ge(3)));
+  EXPECT_THAT(split->kernels, SizeIs(::testing::Le(6)));
+  for (const KernelPlan& kernel : split->kernels) {
+    EXPECT_LE(kernel.operations, limit);
+  }
+  ASSERT_FALSE(split->notes.empty());
+  EXPECT_EQ(split->notes[0].kind, "budget");
+  EXPECT_THAT(split->notes[0].text, HasSubstr("it was split at"));
 }
 
 TEST(Compile, KeepsTheTextsOfStagesOnlyWhenAsked) {

@@ -21,7 +21,9 @@
 #include "backends/register_all.h"
 #include "engine/base/status_macros.h"
 #include "engine/graph/contraction.h"
+#include "engine/graph/reduction.h"
 #include "engine/graph/tensor_ops.h"
+#include "engine/ir/eval.h"
 #include "tests/support/example_graphs.h"
 
 namespace quern {
@@ -407,6 +409,135 @@ TEST_F(EngineTest, KeepsAModelAliveWithoutItsEngine) {
   ASSERT_NE(model, nullptr);
   engine_ = nullptr;
   ExpectRight(*model, *graph, 0, 1);
+}
+
+// A device of ref that says that it takes less than it does.
+class NarrowDevice final : public runtime::Device {
+ public:
+  NarrowDevice(std::unique_ptr<runtime::Device> device, int max_arguments)
+      : device_(std::move(device)), target_(device_->target()) {
+    target_.max_arguments = max_arguments;
+  }
+  const base::Target& target() const override { return target_; }
+  absl::StatusOr<std::unique_ptr<runtime::Buffer>> Allocate(
+      size_t size) override {
+    return device_->Allocate(size);
+  }
+  absl::StatusOr<std::unique_ptr<runtime::LoadedKernel>> Load(
+      const std::string& name, const std::string& blob) override {
+    return device_->Load(name, blob);
+  }
+  absl::Status Launch(const runtime::LoadedKernel& kernel,
+                      const runtime::LaunchArgs& args) override {
+    EXPECT_LE(args.buffers.size(), static_cast<size_t>(target_.max_arguments));
+    return device_->Launch(kernel, args);
+  }
+  absl::Status CopyFromHost(void* to, const void* from, size_t size) override {
+    return device_->CopyFromHost(to, from, size);
+  }
+  absl::Status CopyToHost(void* to, const void* from, size_t size) override {
+    return device_->CopyToHost(to, from, size);
+  }
+  bool host_memory() const override { return device_->host_memory(); }
+  int threads() const override { return device_->threads(); }
+
+ private:
+  const std::unique_ptr<runtime::Device> device_;
+  base::Target target_;
+};
+
+class NarrowBackend final : public runtime::Backend {
+ public:
+  explicit NarrowBackend(int max_arguments) : max_arguments_(max_arguments) {
+    for (auto& backend : MakeAllBackends()) {
+      if (backend->name() == "ref") ref_ = std::move(backend);
+    }
+  }
+  std::string name() const override { return "ref"; }
+  const runtime::Codegen& codegen() const override { return ref_->codegen(); }
+  absl::StatusOr<std::unique_ptr<runtime::Device>> Open(
+      int ordinal, const runtime::DeviceOptions& options) const override {
+    QUERN_ASSIGN_OR_RETURN(auto device, ref_->Open(ordinal, options));
+    return std::make_unique<NarrowDevice>(std::move(device), max_arguments_);
+  }
+
+ private:
+  const int max_arguments_;
+  std::unique_ptr<runtime::Backend> ref_;
+};
+
+TEST(EngineBudget, SplitsWhatNeedsMoreBuffersThanTheDeviceTakes) {
+  for (const int most : {3, 4, 7, 16}) {
+    std::vector<std::unique_ptr<runtime::Backend>> backends;
+    backends.push_back(std::make_unique<NarrowBackend>(most));
+    const std::vector<const runtime::Backend*> compilers = {backends[0].get()};
+    auto assembler = runtime::MakeInProcessAssembler(compilers, 1);
+    telemetry::Metrics metrics;
+    const auto engine =
+        Engine::Create(WithDevices({"ref"}), std::move(backends),
+                       std::move(assembler), &metrics);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    GraphMaker g;
+    Id sum = g.Input("x0", {5, 3});
+    for (int i = 1; i < 40; ++i) {
+      const Id x = g.Input(absl::StrCat("x", i), {5, 3});
+      sum = g.b().Add(g.b().Mul(sum, g.b().Float(0.5)), x);
+    }
+    g.Output("y", graph::Softmax(g.b(), sum, {1}));
+    const GraphPtr graph = Finished(g);
+    const auto model = (*engine)->Load(graph, OnDevice("ref"), nullptr);
+    ASSERT_TRUE(model.ok()) << model.status();
+    ExpectRight(**model, *graph, 0, 3);
+    // No more kernels than one that splits in halves makes.
+    EXPECT_THAT((*model)->Kernels(), SizeIs(testing::Le(4 * 41 / (most - 2))));
+    ASSERT_FALSE((*model)->notes().empty());
+    EXPECT_EQ((*model)->notes()[0].kind, "budget");
+    EXPECT_THAT((*model)->notes()[0].text,
+                HasSubstr(absl::StrCat("ref takes at most ", most)));
+  }
+}
+
+TEST(EngineBudget, RefusesWhatCannotBeSplit) {
+  std::vector<std::unique_ptr<runtime::Backend>> backends;
+  backends.push_back(std::make_unique<NarrowBackend>(2));
+  const std::vector<const runtime::Backend*> compilers = {backends[0].get()};
+  auto assembler = runtime::MakeInProcessAssembler(compilers, 1);
+  telemetry::Metrics metrics;
+  const auto engine = Engine::Create(WithDevices({"ref"}), std::move(backends),
+                                     std::move(assembler), &metrics);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  GraphMaker g;
+  g.Output("y", g.b().Add(g.Input("a", {3}), g.Input("b", {3})));
+  const auto model = (*engine)->Load(Finished(g), OnDevice("ref"), nullptr);
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(model.status().message()),
+              HasSubstr("uses 3 buffers, ref takes at most 2, and it cannot be "
+                        "split"));
+}
+
+TEST_F(EngineTest, ALargeArrayOfConstantsIsABufferOnEachDeviceThatReadsIt) {
+  std::vector<int64_t> bits;
+  for (int i = 0; i < 3000; ++i) {
+    bits.push_back(ir::Scalar::OfFloat(DType::kF64, i % 17 * 0.5).bits);
+  }
+  GraphMaker g;
+  // Weak: f32 on one device, f64 on the other.
+  const Id list =
+      g.b().ConstArray(DType::kWeakFloat, bits, {{g.b().Int(3000)}});
+  const Id x = g.Input("x", {3000}, DType::kF32, "cpu");
+  const Id y = g.Input("y", {3000}, DType::kF64, "ref");
+  g.Output("a", g.b().Mul(x, list));
+  g.Output("b", g.b().Add(y, list));
+  g.Output("c", g.b().Add(g.b().Mul(x, x), list));
+  const GraphPtr graph = Finished(g);
+  const auto model = Load(graph);
+  ASSERT_NE(model, nullptr);
+  ExpectRight(*model, *graph, 0, 4);
+  // Once for the two kernels on cpu, once for ref.
+  EXPECT_EQ(model->compile_report().weight_bytes, 3000 * 4 + 3000 * 8);
+  const auto source = model->Explain(Stage::kSource, "");
+  ASSERT_TRUE(source.ok());
+  EXPECT_THAT(*source, Not(HasSubstr("table")));
 }
 
 TEST(EngineCreate, FindsTheKernelsOfAnotherEngineOnDisk) {

@@ -23,6 +23,7 @@ Request AnyRequest() {
                     .l1_bytes = 5,
                     .l2_bytes = 6,
                     .max_arguments = 7,
+                    .max_table_bytes = 11,
                     .max_scratch_bytes = 8,
                     .max_operations = 9,
                     .max_live_vectors = 10,

@@ -28,6 +28,7 @@ TEST(Target, EveryFieldIsInItsText) {
       [](Target& t) { t.l1_bytes = 1; },
       [](Target& t) { t.l2_bytes = 1; },
       [](Target& t) { t.max_arguments = 1; },
+      [](Target& t) { t.max_table_bytes = 1; },
       [](Target& t) { t.max_scratch_bytes = 1; },
       [](Target& t) { t.max_operations = 1; },
       [](Target& t) { t.max_live_vectors = 1; },
