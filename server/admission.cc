@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/status_macros.h"
+
 namespace quern::server {
 
 using telemetry::Metric;
@@ -14,46 +16,43 @@ Admission::Admission(const AdmissionLimits& limits, telemetry::Metrics* metrics)
       metrics_(*metrics),
       bytes_metric_(metrics->GetNumber(Metric::kRequestBytesInFlight)) {}
 
-Admission::Ticket::Ticket(std::atomic<int64_t>* bytes_in_flight, int64_t bytes,
-                          std::shared_ptr<const LoadedModel> model,
-                          std::shared_ptr<telemetry::Number> bytes_metric)
-    : bytes_in_flight_(*bytes_in_flight),
-      bytes_(bytes),
-      model_(std::move(model)),
-      bytes_metric_(std::move(bytes_metric)) {
-  bytes_metric_->Add(static_cast<double>(bytes_));
+Admission::Bytes::~Bytes() {
+  admission_.bytes_in_flight_ -= taken_;
+  admission_.bytes_metric_->Add(-static_cast<double>(taken_));
 }
 
-Admission::Ticket::~Ticket() {
-  bytes_in_flight_ -= bytes_;
-  bytes_metric_->Add(-static_cast<double>(bytes_));
-  model_->AddPending(-1);
+absl::Status Admission::Bytes::Take(int64_t bytes) {
+  const int64_t before = admission_.bytes_in_flight_.fetch_add(bytes);
+  const int64_t limit = admission_.limits_.bytes_in_flight;
+  if (before > taken_ && before + bytes > limit) {
+    admission_.bytes_in_flight_ -= bytes;
+    return admission_.Refuse(absl::StrCat(
+        "requests of ", before - taken_, " bytes are under way, and this one ",
+        "has ", taken_ + bytes, "; the limit of --max-bytes-in-flight is ",
+        limit));
+  }
+  taken_ += bytes;
+  admission_.bytes_metric_->Add(static_cast<double>(bytes));
+  return absl::OkStatus();
+}
+
+absl::Status Admission::Refuse(const std::string& message) {
+  metrics_.Add(Metric::kRejectedRequests, {"limit"});
+  return absl::ResourceExhaustedError(
+      absl::StrCat(message, "; try again later"));
 }
 
 absl::StatusOr<std::shared_ptr<Admission::Ticket>> Admission::Enter(
     std::shared_ptr<const LoadedModel> model, int64_t bytes) {
-  const auto refuse = [&](const std::string& message) {
-    metrics_.Add(Metric::kRejectedRequests, {"limit"});
-    return absl::ResourceExhaustedError(
-        absl::StrCat(message, "; try again later"));
-  };
   if (model->AddPending(1) > limits_.pending_per_model) {
     model->AddPending(-1);
-    return refuse(
+    return Refuse(
         absl::StrCat(limits_.pending_per_model, " requests of ", model->label(),
                      " are under way, the limit of --max-pending-per-model"));
   }
-  const int64_t before = bytes_in_flight_.fetch_add(bytes);
-  if (before > 0 && before + bytes > limits_.bytes_in_flight) {
-    bytes_in_flight_ -= bytes;
-    model->AddPending(-1);
-    return refuse(absl::StrCat("requests of ", before,
-                               " bytes are under way, and this one has ", bytes,
-                               "; the limit of --max-bytes-in-flight is ",
-                               limits_.bytes_in_flight));
-  }
-  return std::make_shared<Ticket>(&bytes_in_flight_, bytes, std::move(model),
-                                  bytes_metric_);
+  auto ticket = std::make_shared<Ticket>(this, std::move(model));
+  QUERN_RETURN_IF_ERROR(ticket->bytes.Take(bytes));
+  return ticket;
 }
 
 }  // namespace quern::server

@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "engine/telemetry/metrics.h"
@@ -29,29 +31,48 @@ class Admission {
   // `metrics` outlives it.
   Admission(const AdmissionLimits& limits, telemetry::Metrics* metrics);
 
+  // The bytes of one request, counted until it is destroyed. For one thread at
+  // a time; the admission outlives it.
+  class Bytes {
+   public:
+    explicit Bytes(Admission* admission) : admission_(*admission) {}
+    ~Bytes();
+    Bytes(const Bytes&) = delete;
+    Bytes& operator=(const Bytes&) = delete;
+
+    // Counts `bytes` more. kResourceExhausted over the limit, with its flag. A
+    // request that is alone is never over it: that of a message bounds it.
+    [[nodiscard]] absl::Status Take(int64_t bytes);
+    [[nodiscard]] int64_t taken() const { return taken_; }
+
+   private:
+    Admission& admission_;
+    int64_t taken_ = 0;
+  };
+
   // Holds a request's place until it is destroyed.
   class Ticket {
    public:
-    Ticket(std::atomic<int64_t>* bytes_in_flight, int64_t bytes,
-           std::shared_ptr<const LoadedModel> model,
-           std::shared_ptr<telemetry::Number> bytes_metric);
-    ~Ticket();
+    Ticket(Admission* admission, std::shared_ptr<const LoadedModel> model)
+        : bytes(admission), model_(std::move(model)) {}
+    ~Ticket() { model_->AddPending(-1); }
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
 
+    Bytes bytes;
+
    private:
-    std::atomic<int64_t>& bytes_in_flight_;
-    const int64_t bytes_;
     const std::shared_ptr<const LoadedModel> model_;
-    const std::shared_ptr<telemetry::Number> bytes_metric_;
   };
 
-  // kResourceExhausted over a limit, with its flag. A request that is alone is
-  // never over the limit of bytes: that of a message bounds it.
+  // A place for a request of `bytes`. kResourceExhausted over a limit, with its
+  // flag.
   [[nodiscard]] absl::StatusOr<std::shared_ptr<Ticket>> Enter(
       std::shared_ptr<const LoadedModel> model, int64_t bytes);
 
  private:
+  absl::Status Refuse(const std::string& message);
+
   const AdmissionLimits limits_;
   telemetry::Metrics& metrics_;
   const std::shared_ptr<telemetry::Number> bytes_metric_;
