@@ -33,6 +33,37 @@ int DefaultCompileWorkers() {
   return std::clamp(cores - 1, 1, 8);
 }
 
+void AddHttpLimits(CLI::App& app, Config& c) {
+  app.add_option("--http-max-connections", c.http_max_connections,
+                 "connections over HTTP at most; more are turned away")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--http-max-header-bytes", c.http_max_header_bytes,
+                 "size of the head of a request over HTTP at most")
+      ->check(CLI::Range(1024, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--http-max-json-bytes", c.http_max_json_bytes,
+                 "size of the JSON of a request over HTTP at most, files of a "
+                 "load excepted")
+      ->check(CLI::Range(int64_t{1024}, int64_t{2147483647}))
+      ->capture_default_str();
+  app.add_option("--http-idle-timeout", c.http_idle_timeout_s,
+                 "seconds that a connection over HTTP may lie idle")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+  app.add_option(
+         "--http-read-timeout", c.http_read_timeout_s,
+         "seconds for the head of a request over HTTP, and for its body "
+         "beside what 16 KiB a second take")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+  app.add_option("--http-write-timeout", c.http_write_timeout_s,
+                 "seconds in which an answer over HTTP is to be taken, beside "
+                 "what 16 KiB a second take")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+}
+
 void AddFlags(CLI::App& app, Config& c) {
   app.add_option("--grpc-address", c.grpc_address,
                  "HOST:PORT or unix:PATH for gRPC; port 0 picks a free one")
@@ -42,7 +73,8 @@ void AddFlags(CLI::App& app, Config& c) {
                  "read the metrics")
       ->capture_default_str();
   app.add_option("--http-address", c.http_address,
-                 "accepted and not served by this version");
+                 "HOST:PORT for the V2 protocol over HTTP, or none")
+      ->capture_default_str();
   app.add_option("--tls-cert", c.tls_cert,
                  "PEM file of the server's certificate: gRPC and HTTP use TLS");
   app.add_option("--tls-key", c.tls_key, "PEM file of its key");
@@ -119,6 +151,7 @@ void AddFlags(CLI::App& app, Config& c) {
                  "size of a message at most, received or sent")
       ->check(CLI::Range(int64_t{1024}, int64_t{2147483647}))
       ->capture_default_str();
+  AddHttpLimits(app, c);
   app.add_option("--max-graph-bytes", c.max_graph_bytes,
                  "size of a model file or graph at most")
       ->check(CLI::PositiveNumber)
@@ -203,6 +236,7 @@ bool IsLocal(const std::string& address) {
 absl::Status CheckTogether(const Config& c) {
   const auto addresses = {
       std::make_pair("--grpc-address", c.grpc_address),
+      std::make_pair("--http-address", c.http_address),
       std::make_pair("--metrics-address", c.metrics_address)};
   for (const auto& [flag, address] : addresses) {
     const bool grpc = absl::string_view(flag) == "--grpc-address";

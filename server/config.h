@@ -17,7 +17,7 @@ struct Config {
   // Where to listen: HOST:PORT or unix:PATH; port 0 picks a free one.
   std::string grpc_address = "127.0.0.1:8001";
   std::string metrics_address = "127.0.0.1:8002";  // "none": not served.
-  std::string http_address;  // Asked for; this version does not serve HTTP.
+  std::string http_address = "127.0.0.1:8000";     // "none": not served.
 
   // Who may call.
   std::string tls_cert;  // PEM files; empty: no TLS.
@@ -54,6 +54,14 @@ struct Config {
   int max_loaded_models = 256;
   int max_watches = 64;          // Of kernels, by clients of the KernelService.
   int64_t max_device_bytes = 0;  // Of models on one device; 0: by the machine.
+
+  // Of HTTP: what a peer may take up.
+  int http_max_connections = 1024;
+  int http_max_header_bytes = 16384;
+  int64_t http_max_json_bytes = int64_t{16} << 20;
+  int http_idle_timeout_s = 60;
+  int http_read_timeout_s = 20;
+  int http_write_timeout_s = 30;
 
   // Compilers.
   int compile_workers = 0;  // 0: in this process.

@@ -119,9 +119,6 @@ void EndWithin(std::chrono::seconds limit) {
 }
 
 absl::Status Serve(const Config& config, const sigset_t& signals) {
-  if (!config.http_address.empty() && config.http_address != "none") {
-    spdlog::warn("--http-address: HTTP is not served by this version");
-  }
   telemetry::Metrics metrics;
   std::vector<std::unique_ptr<runtime::Backend>> backends = MakeAllBackends();
   QUERN_ASSIGN_OR_RETURN(std::unique_ptr<runtime::Assembler> assembler,

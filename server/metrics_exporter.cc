@@ -6,13 +6,12 @@
 #include <sstream>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include "engine/base/status_macros.h"
 #include "server/derived_metrics.h"
+#include "server/http_server.h"
 
 namespace quern::server {
 namespace {
@@ -89,65 +88,85 @@ std::vector<prometheus::MetricFamily> Families(
   return all;
 }
 
-class Collector final : public prometheus::Collectable {
+std::string Serialize(const std::vector<prometheus::MetricFamily>& families) {
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, families);
+  return out.str();
+}
+
+HttpResponse WrongPath(const HttpRequest& head) {
+  if (head.path != "/metrics") {
+    return HttpError(404, "metrics are at /metrics");
+  }
+  HttpResponse response = HttpError(405, "metrics are read by GET");
+  response.headers.emplace_back("Allow", "GET, HEAD");
+  return response;
+}
+
+class HttpExporter final : public MetricsExporter {
  public:
-  Collector(const telemetry::Metrics* metrics, ListLoaded list_loaded,
-            bool triton)
+  HttpExporter(const telemetry::Metrics* metrics, ListLoaded list_loaded,
+               bool triton)
       : metrics_(*metrics),
         list_loaded_(std::move(list_loaded)),
         machine_(triton ? std::make_unique<MachineMeter>() : nullptr) {}
 
-  std::vector<prometheus::MetricFamily> Collect() const override {
-    return Families(metrics_, list_loaded_, machine_.get());
+  absl::Status Listen(const std::string& address, telemetry::Metrics* metrics) {
+    HttpServerOptions options;
+    options.address = address;
+    options.listener = "metrics";
+    options.flag = "--metrics-address";
+    options.threads = 1;
+    options.max_connections = 64;
+    const auto route =
+        [this](
+            const HttpRequest& head) -> std::variant<HttpRoute, HttpResponse> {
+      if (head.path != "/metrics" ||
+          (head.method != "GET" && head.method != "HEAD")) {
+        return WrongPath(head);
+      }
+      HttpRoute found;
+      found.handle = [this](const HttpRequest&, const HttpReply& reply) {
+        reply(Scrape());
+      };
+      return found;
+    };
+    QUERN_ASSIGN_OR_RETURN(server_, HttpServer::Start(options, route, metrics));
+    return absl::OkStatus();
   }
 
+  std::string address() const override { return server_->address(); }
+
  private:
+  // On the server's one thread.
+  HttpResponse Scrape() const {
+    HttpResponse response;
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = Serialize(Families(metrics_, list_loaded_, machine_.get()));
+    return response;
+  }
+
   const telemetry::Metrics& metrics_;
   const ListLoaded list_loaded_;
   const std::unique_ptr<MachineMeter> machine_;  // Null without nv_ names.
-};
-
-class HttpExporter final : public MetricsExporter {
- public:
-  HttpExporter(const std::string& address, std::shared_ptr<Collector> collector)
-      : collector_(std::move(collector)), exposer_(address) {
-    exposer_.RegisterCollectable(collector_);
-    const std::vector<int> ports = exposer_.GetListeningPorts();
-    address_ = absl::StrCat(address.substr(0, address.rfind(':')), ":",
-                            ports.empty() ? 0 : ports[0]);
-  }
-
-  std::string address() const override { return address_; }
-
- private:
-  std::shared_ptr<Collector> collector_;
-  prometheus::Exposer exposer_;
-  std::string address_;
+  std::unique_ptr<HttpServer> server_;           // Ends before what it shows.
 };
 
 }  // namespace
 
 std::string MetricsText(const telemetry::Metrics& metrics,
                         const ListLoaded& list_loaded) {
-  std::ostringstream out;
   MachineMeter machine;
-  prometheus::TextSerializer().Serialize(
-      out, Families(metrics, list_loaded, &machine));
-  return out.str();
+  return Serialize(Families(metrics, list_loaded, &machine));
 }
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
-    const std::string& address, const telemetry::Metrics* metrics,
+    const std::string& address, telemetry::Metrics* metrics,
     ListLoaded list_loaded, bool triton) {
-  // The library reports what goes wrong by exceptions; they end here.
-  try {
-    return std::make_unique<HttpExporter>(
-        address,
-        std::make_shared<Collector>(metrics, std::move(list_loaded), triton));
-  } catch (const std::exception& error) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot serve metrics at ", address, ": ", error.what()));
-  }
+  auto exporter =
+      std::make_unique<HttpExporter>(metrics, std::move(list_loaded), triton);
+  QUERN_RETURN_IF_ERROR(exporter->Listen(address, metrics));
+  return exporter;
 }
 
 }  // namespace quern::server

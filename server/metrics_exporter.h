@@ -3,7 +3,7 @@
 // Serves the metrics to Prometheus over HTTP at /metrics: the registry's, and
 // for each loaded model a histogram, mean, variance and so on of its kernels.
 //
-// Scrapes run on threads of its own.
+// Scrapes run on a thread of its own.
 #pragma once
 
 #include <functional>
@@ -32,7 +32,7 @@ class MetricsExporter {
   // `triton`, what is served has Triton's names too.
   // kUnavailable if the address cannot be had.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(
-      const std::string& address, const telemetry::Metrics* metrics,
+      const std::string& address, telemetry::Metrics* metrics,
       ListLoaded list_loaded, bool triton);
   virtual ~MetricsExporter() = default;
 

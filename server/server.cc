@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/server.h"
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,6 +25,8 @@
 #include "server/graph_service.h"
 #include "server/graph_store.h"
 #include "server/health.h"
+#include "server/http_server.h"
+#include "server/http_v2.h"
 #include "server/kernel_service.h"
 #include "server/metrics_exporter.h"
 #include "server/model_store.h"
@@ -68,6 +72,26 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(
         GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
   }
   return grpc::SslServerCredentials(options);
+}
+
+HttpServerOptions HttpOptionsOf(const Config& config, Admission* admission) {
+  HttpServerOptions options;
+  options.address = config.http_address;
+  options.listener = "http";
+  options.flag = "--http-address";
+  // They parse and copy; requests are worked on elsewhere.
+  options.threads = std::clamp(
+      static_cast<int>(std::thread::hardware_concurrency()) / 4, 2, 8);
+  options.max_connections = config.http_max_connections;
+  options.max_header_bytes = config.http_max_header_bytes;
+  options.admission = admission;
+  options.idle_timeout = absl::Seconds(config.http_idle_timeout_s);
+  options.read_timeout = absl::Seconds(config.http_read_timeout_s);
+  options.write_timeout = absl::Seconds(config.http_write_timeout_s);
+  options.tls_cert = config.tls_cert;
+  options.tls_key = config.tls_key;
+  options.tls_client_ca = config.tls_client_ca;
+  return options;
 }
 
 class GrpcServer final : public Server {
@@ -148,6 +172,7 @@ class GrpcServer final : public Server {
                                            0, config_.grpc_address.rfind(':')),
                                        ":", port);
     SetHealthy(false);
+    if (config_.http_address != "none") QUERN_RETURN_IF_ERROR(ListenHttp());
     if (config_.metrics_address == "none") return absl::OkStatus();
     QUERN_ASSIGN_OR_RETURN(exporter_,
                            MetricsExporter::Start(
@@ -185,10 +210,13 @@ class GrpcServer final : public Server {
     if (grpc_ != nullptr) {
       SetDraining();
       absl::SleepFor(absl::Seconds(config_.shutdown_delay_s));
+      const absl::Time deadline =
+          absl::Now() + absl::Seconds(config_.shutdown_timeout_s);
+      if (http_ != nullptr) http_->Drain();
       kernel_service_.EndWatches();
       // Waits for the calls in flight; at the deadline they are cancelled.
-      grpc_->Shutdown(std::chrono::system_clock::now() +
-                      std::chrono::seconds(config_.shutdown_timeout_s));
+      grpc_->Shutdown(absl::ToChronoTime(deadline));
+      if (http_ != nullptr) http_->Stop(deadline);
       requests_.Shutdown();
       loads_.Shutdown();
       // Both wait for a turn, which takes as long as a load or a device does.
@@ -202,6 +230,7 @@ class GrpcServer final : public Server {
 
   std::string ReadyLine() const override {
     std::string line = absl::StrCat("quernd ready grpc=", grpc_address_);
+    if (http_ != nullptr) absl::StrAppend(&line, " http=", http_->address());
     if (exporter_ != nullptr) {
       absl::StrAppend(&line, " metrics=", exporter_->address());
     }
@@ -209,6 +238,18 @@ class GrpcServer final : public Server {
   }
 
  private:
+  absl::Status ListenHttp() {
+    HttpRouter router = MakeHttpV2Router(
+        &v2_handlers_, &authorizer_,
+        {.max_message_bytes = config_.max_message_bytes,
+         .max_json_bytes =
+             std::min(config_.http_max_json_bytes, config_.max_message_bytes)});
+    QUERN_ASSIGN_OR_RETURN(
+        http_, HttpServer::Start(HttpOptionsOf(config_, &admission_),
+                                 std::move(router), &metrics_));
+    return absl::OkStatus();
+  }
+
   void SetHealthy(bool healthy) {
     base::MutexLock lock(&ready_mutex_);
     healthy_ = healthy;
@@ -252,6 +293,7 @@ class GrpcServer final : public Server {
   GraphService graph_service_;
   KernelService kernel_service_;
   std::unique_ptr<grpc::Server> grpc_;
+  std::unique_ptr<HttpServer> http_;
   std::unique_ptr<MetricsExporter> exporter_;
   std::string grpc_address_;
   base::Mutex ready_mutex_;

@@ -41,7 +41,8 @@ class Server {
   // Ends the service within the configured time.
   virtual void Shutdown() = 0;
 
-  // "quernd ready grpc=HOST:PORT metrics=HOST:PORT": what is served, where.
+  // "quernd ready grpc=HOST:PORT http=HOST:PORT metrics=HOST:PORT": what is
+  // served, where.
   [[nodiscard]] virtual std::string ReadyLine() const = 0;
 };
 

@@ -519,6 +519,12 @@ void V2Handlers::LogSettings(const Call&,
   done(absl::OkStatus());
 }
 
+absl::Status V2Handlers::NoStreams() {
+  return absl::UnimplementedError(
+      "streams of inferences are not supported by this version, send each "
+      "request by ModelInfer");
+}
+
 // There is no shared memory: what is registered is nothing, and clients that
 // tidy up before they begin may do so.
 #define QUERN_NO_SHARED_MEMORY(kind)                                          \

@@ -54,6 +54,9 @@ class V2Handlers {
 #include "server/v2_methods.inc"
 #undef QUERN_V2_METHOD
 
+  // The error of those who ask for a stream of answers.
+  [[nodiscard]] static absl::Status NoStreams();
+
  private:
   // One inference of a model that was found, from its arrival to its answer.
   // Whoever works on it holds it.

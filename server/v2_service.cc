@@ -35,11 +35,7 @@ grpc::ServerBidiReactor<inference::ModelInferRequest,
 V2Service::ModelStreamInfer(Context* context) {
   const absl::Status status =
       Authorize(*context, authorizer_, Access::kInference);
-  return new Refusal(
-      status.ok() ? absl::UnimplementedError(
-                        "streams of inferences are not supported by this "
-                        "version, send each request by ModelInfer")
-                  : status);
+  return new Refusal(status.ok() ? V2Handlers::NoStreams() : status);
 }
 
 }  // namespace quern::server

@@ -202,9 +202,11 @@ absl::Status Connection::Spawn(const std::vector<std::string>& arguments) {
   if (!out.ok()) return out.status();
   stdin_fd_ = in->write_fd;
 
-  std::vector<std::string> words = {
-      *program, "--grpc-address",      address,       "--metrics-address",
-      "none",   "--stop-on-stdin-eof", "--log-level", "error"};
+  std::vector<std::string> words = {*program,      "--grpc-address",
+                                    address,       "--http-address",
+                                    "none",        "--metrics-address",
+                                    "none",        "--stop-on-stdin-eof",
+                                    "--log-level", "error"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "tests/e2e/fixtures.h"
+#include "tests/support/raw_client.h"
 
 namespace quern::e2e {
 namespace {
@@ -143,9 +144,10 @@ TEST(Tokens, AFileThatIsNoneIsRefusedWithoutItsText) {
     const Folder folder;
     const std::string file = folder.path() + "/tokens";
     WriteFile(file, c.text);
-    const Finished finished = RunProgram(
-        {Program("quernd"), "--grpc-address", "127.0.0.1:0",
-         "--metrics-address", "none", "--cache-dir", "", "--token-file", file});
+    const Finished finished =
+        RunProgram({Program("quernd"), "--grpc-address", "127.0.0.1:0",
+                    "--http-address", "none", "--metrics-address", "none",
+                    "--cache-dir", "", "--token-file", file});
     EXPECT_EQ(finished.exit_code, 1) << c.text;
     EXPECT_THAT(finished.err, HasSubstr(c.message));
     EXPECT_THAT(finished.err, ::testing::Not(HasSubstr("secret-secret")));
@@ -193,6 +195,22 @@ class Tls : public ::testing::Test {
         .ok();
   }
 
+  // The same over HTTP.
+  bool ReachesByHttp(const Daemon& daemon, const std::string& client) {
+    std::vector<std::string> words = {
+        "/usr/bin/curl",
+        "-sf",
+        "--max-time",
+        "20",
+        "--cacert",
+        Cert("server"),
+        absl::StrCat("https://", daemon.http_address(), "/v2/health/live")};
+    if (!client.empty()) {
+      words.insert(words.end(), {"--cert", Cert(client), "--key", Key(client)});
+    }
+    return RunProgram(words).exit_code == 0;
+  }
+
   Folder folder_;
 };
 
@@ -200,6 +218,11 @@ TEST_F(Tls, KeepsOutWhoDoesNotSpeakIt) {
   Daemon daemon({"--tls-cert", Cert("server"), "--tls-key", Key("server")});
   ASSERT_FALSE(daemon.address().empty());
   EXPECT_TRUE(Reaches(daemon, ""));
+  EXPECT_TRUE(ReachesByHttp(daemon, ""));
+  EXPECT_EQ(support::Ask(daemon.http_address(),
+                         "GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n")
+                .status,
+            0);
   const auto plain =
       grpc::CreateChannel(daemon.address(), grpc::InsecureChannelCredentials());
   EXPECT_FALSE(
@@ -213,6 +236,33 @@ TEST_F(Tls, MutualKeepsOutStrangers) {
   EXPECT_TRUE(Reaches(daemon, "client"));
   EXPECT_FALSE(Reaches(daemon, "stranger"));
   EXPECT_FALSE(Reaches(daemon, ""));
+  EXPECT_TRUE(ReachesByHttp(daemon, "client"));
+  EXPECT_FALSE(ReachesByHttp(daemon, "stranger"));
+  EXPECT_FALSE(ReachesByHttp(daemon, ""));
+}
+
+TEST_F(Tls, ClientsOverHttpMayResume) {
+  Daemon daemon({"--tls-cert", Cert("server"), "--tls-key", Key("server"),
+                 "--tls-client-ca", Cert("client")});
+  ASSERT_FALSE(daemon.http_address().empty());
+  const Finished finished =
+      RunProgram({"/usr/bin/openssl", "s_client", "-connect",
+                  daemon.http_address(), "-tls1_2", "-reconnect", "-cert",
+                  Cert("client"), "-key", Key("client")});
+  EXPECT_THAT(finished.out, HasSubstr("Reused, TLSv1.2"));
+}
+
+TEST_F(Tls, OldVersionsAreNotSpokenOverHttp) {
+  Daemon daemon({"--tls-cert", Cert("server"), "--tls-key", Key("server")});
+  const auto speaks = [&](const char* version) {
+    return RunProgram({"/usr/bin/curl", "-sfk", "--max-time", "20", version,
+                       "--tls-max", version + 6, "--ciphers", "ALL:@SECLEVEL=0",
+                       absl::StrCat("https://", daemon.http_address(),
+                                    "/v2/health/live")})
+               .exit_code == 0;
+  };
+  EXPECT_FALSE(speaks("--tlsv1.1"));
+  EXPECT_TRUE(speaks("--tlsv1.2"));
 }
 
 }  // namespace

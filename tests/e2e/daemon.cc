@@ -14,10 +14,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
+
+#include "tests/support/raw_client.h"
 
 extern char** environ;
 
@@ -114,13 +113,10 @@ Finished RunProgram(const std::vector<std::string>& words) {
 
 Daemon::Daemon(const std::vector<std::string>& arguments,
                const std::string& program) {
-  std::vector<std::string> words = {program,
-                                    "--grpc-address",
-                                    "127.0.0.1:0",
-                                    "--metrics-address",
-                                    "127.0.0.1:0",
-                                    "--cache-dir",
-                                    folder_.path() + "/cache"};
+  std::vector<std::string> words = {
+      program,          "--grpc-address", "127.0.0.1:0",
+      "--http-address", "127.0.0.1:0",    "--metrics-address",
+      "127.0.0.1:0",    "--cache-dir",    folder_.path() + "/cache"};
   // What is given again counts from its last place.
   words.insert(words.end(), arguments.begin(), arguments.end());
   int ends[2];
@@ -137,6 +133,7 @@ Daemon::Daemon(const std::vector<std::string>& arguments,
   }
   close(ends[0]);
   address_ = Field(ready_line_, "grpc");
+  http_address_ = Field(ready_line_, "http");
   metrics_address_ = Field(ready_line_, "metrics");
   grpc::ChannelArguments channel_arguments;
   channel_arguments.SetMaxReceiveMessageSize(-1);
@@ -167,27 +164,9 @@ int Daemon::Stop(int signal) {
 }
 
 std::string Daemon::Metrics() const {
-  const std::vector<std::string> parts = absl::StrSplit(metrics_address_, ':');
-  int port = 0;
-  if (parts.size() != 2 || !absl::SimpleAtoi(parts[1], &port)) return "";
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in to = {};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(static_cast<uint16_t>(port));
-  inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
-  std::string text;
-  if (connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0) {
-    const std::string request =
-        "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
-    if (write(fd, request.data(), request.size()) ==
-        static_cast<ssize_t>(request.size())) {
-      char buffer[4096];
-      ssize_t n = 0;
-      while ((n = read(fd, buffer, sizeof(buffer))) > 0) text.append(buffer, n);
-    }
-  }
-  close(fd);
-  return text;
+  return support::Ask(metrics_address_,
+                      "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")
+      .body;
 }
 
 double Daemon::Metric(const std::string& line_begin) const {

@@ -57,6 +57,12 @@ class Daemon {
 
   [[nodiscard]] const std::string& ready_line() const { return ready_line_; }
   [[nodiscard]] const std::string& address() const { return address_; }
+  [[nodiscard]] const std::string& http_address() const {
+    return http_address_;
+  }
+  [[nodiscard]] const std::string& metrics_address() const {
+    return metrics_address_;
+  }
   [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] inference::GRPCInferenceService::Stub& v2() { return *v2_; }
   [[nodiscard]] v1::GraphService::Stub& graphs() { return *graphs_; }
@@ -79,6 +85,7 @@ class Daemon {
   int stdin_fd_ = -1;  // Its end tells the daemon to end.
   std::string ready_line_;
   std::string address_;
+  std::string http_address_;
   std::string metrics_address_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<inference::GRPCInferenceService::Stub> v2_;

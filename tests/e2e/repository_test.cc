@@ -317,6 +317,8 @@ TEST(RepositoryStart, SaysInOneLineWhatIsWrongAndEndsWithOne) {
     std::vector<std::string> words = {Program("quernd"),
                                       "--grpc-address",
                                       "127.0.0.1:0",
+                                      "--http-address",
+                                      "none",
                                       "--metrics-address",
                                       "none",
                                       "--cache-dir",

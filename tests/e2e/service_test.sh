@@ -30,7 +30,7 @@ systemd-analyze security --offline=true --threshold=20 \
 mkdir "$work/models"
 "$bin/quernd" --config "$folder/quernd.conf" --cache-dir "$work/cache" \
   --model-repository "$work/models" --grpc-address 127.0.0.1:0 \
-  --metrics-address 127.0.0.1:0 >"$work/stdout" &
+  --http-address 127.0.0.1:0 --metrics-address 127.0.0.1:0 >"$work/stdout" &
 server=$!
 until grep '^quernd ready' "$work/stdout"; do
   kill -0 "$server"

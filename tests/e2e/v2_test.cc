@@ -67,6 +67,7 @@ TEST_F(V2, TheReadyLineNamesWhatIsServed) {
   EXPECT_THAT(
       daemon_->ready_line(),
       ::testing::MatchesRegex("quernd ready grpc=127\\.0\\.0\\.1:[0-9]+ "
+                              "http=127\\.0\\.0\\.1:[0-9]+ "
                               "metrics=127\\.0\\.0\\.1:[0-9]+"));
 }
 
@@ -484,8 +485,13 @@ TEST(Daemon, RefusesToStartWithASentenceForWhatIsWrong) {
       {{"--contexts", "0"}, "contexts"},
   };
   for (const Case& c : cases) {
-    std::vector<std::string> words = {Program("quernd"), "--metrics-address",
-                                      "none", "--cache-dir", ""};
+    std::vector<std::string> words = {Program("quernd"),
+                                      "--http-address",
+                                      "none",
+                                      "--metrics-address",
+                                      "none",
+                                      "--cache-dir",
+                                      ""};
     words.insert(words.end(), c.flags.begin(), c.flags.end());
     const Finished finished = RunProgram(words);
     EXPECT_EQ(finished.exit_code, 1) << c.message;

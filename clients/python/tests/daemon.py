@@ -18,8 +18,9 @@ class Daemon:
         program = pathlib.Path(os.environ["QUERN_BIN"]) / "quernd"
         self._log = open(pathlib.Path(self._folder.name) / "log", "w")
         self._process = subprocess.Popen(
-            [program, "--grpc-address", "127.0.0.1:0", "--metrics-address",
-             "none", "--cache-dir", self._folder.name + "/cache",
+            [program, "--grpc-address", "127.0.0.1:0", "--http-address",
+             "none", "--metrics-address", "none",
+             "--cache-dir", self._folder.name + "/cache",
              "--stop-on-stdin-eof", *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
             text=True)

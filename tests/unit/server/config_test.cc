@@ -19,6 +19,7 @@ TEST(Config, HasTheDocumentedDefaults) {
   const ParsedConfig parsed = Parse({});
   EXPECT_EQ(parsed.message, "");
   EXPECT_EQ(parsed.config.grpc_address, "127.0.0.1:8001");
+  EXPECT_EQ(parsed.config.http_address, "127.0.0.1:8000");
   EXPECT_EQ(parsed.config.metrics_address, "127.0.0.1:8002");
   EXPECT_EQ(parsed.config.max_message_bytes, int64_t{512} << 20);
   EXPECT_THAT(parsed.config.devices, ElementsAre("auto"));
@@ -44,7 +45,16 @@ TEST(Config, NamesTheFlagThatIsWrong) {
   const Case cases[] = {
       {{"--grpc-address", "8001"}, "--grpc-address: expected HOST:PORT"},
       {{"--metrics-address", "unix:/a"}, "--metrics-address: expected"},
+      {{"--http-address", "8000"}, "--http-address: expected HOST:PORT"},
+      {{"--http-address", "0.0.0.0:8000"},
+       "--http-address 0.0.0.0:8000 is open"},
       {{"--request-threads", "0"}, "--request-threads"},
+      {{"--http-max-connections", "0"}, "--http-max-connections"},
+      {{"--http-max-header-bytes", "10"}, "--http-max-header-bytes"},
+      {{"--http-max-json-bytes", "0"}, "--http-max-json-bytes"},
+      {{"--http-idle-timeout", "0"}, "--http-idle-timeout"},
+      {{"--http-read-timeout", "0"}, "--http-read-timeout"},
+      {{"--http-write-timeout", "0"}, "--http-write-timeout"},
       {{"--max-message-bytes", "9999999999"}, "--max-message-bytes"},
       {{"--jit-in-request", "perhaps"}, "--jit-in-request"},
       {{"--nonsense"}, "--nonsense"},

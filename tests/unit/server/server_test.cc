@@ -60,6 +60,7 @@ class ServerTest : public ::testing::Test {
   void Start(Config config = {}) {
     config.grpc_address = absl::StrCat("unix:", ::testing::TempDir(),
                                        "/quern-server-test-", getpid());
+    config.http_address = "none";
     config.metrics_address = "none";
     auto server = Server::Start(config, &engine_, &metrics_);
     ASSERT_TRUE(server.ok()) << server.status();

@@ -1,0 +1,780 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// All of a connection happens on one strand, so it needs no lock. At any time
+// it is in one stage; what a completed read or an expired timer means depends
+// on the stage alone. There is at most one read and one write under way.
+//
+// While a route works, the connection goes on reading: the end of the stream
+// tells that the client has gone, and what else comes is the next request,
+// which waits in the buffer. Nothing more is read before that one's turn.
+//
+// A peer has a fixed time for the head of a request. For bodies, its own and
+// ours, it has a fixed time and what the bytes so far take at the least rate:
+// one that sends or takes a byte now and then is cut off, a long body on a slow
+// line is not.
+#include "server/http_connection.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/no_throw.h"
+#include "engine/telemetry/distribution.h"
+#include "server/admission.h"
+
+namespace quern::server {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+using boost::system::error_code;
+using SteadyClock = std::chrono::steady_clock;
+using TlsStream = asio::ssl::stream<tcp::socket>;
+
+constexpr size_t kReadBytes = 65536;
+// How long what a peer still sends is thrown away before the connection ends:
+// ended at once, it might not see our last answer.
+constexpr std::chrono::seconds kLingerTime(2);
+// Headers of which a second one would be another opinion.
+constexpr const char* kOnce[] = {
+    "authorization", "content-encoding", "content-length",
+    "expect",        "origin",           "inference-header-content-length",
+};
+constexpr char kContinue[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+SteadyClock::duration ToChrono(absl::Duration duration) {
+  return absl::ToChronoNanoseconds(duration);
+}
+
+absl::string_view ReasonOf(int status) {
+  if (status == 499) return "Client Closed Request";
+  const auto reason = http::obsolete_reason(static_cast<http::status>(status));
+  return {reason.data(), reason.size()};
+}
+
+// Sends a route's answer to its connection, once.
+class Reply {
+ public:
+  explicit Reply(std::function<void(HttpResponse)> send)
+      : send_(std::move(send)) {}
+  ~Reply() { Send(HttpError(500, "the request got no answer")); }
+  Reply(const Reply&) = delete;
+  Reply& operator=(const Reply&) = delete;
+
+  void Send(HttpResponse response) {
+    if (sent_.exchange(true)) return;
+    // Here may be any thread, and whoever called has no use for exceptions.
+    const absl::Status sent = base::NoThrow([&] {
+      send_(std::move(response));
+      return absl::OkStatus();
+    });
+    if (!sent.ok()) {
+      spdlog::error("an answer over HTTP was lost: {}", sent.ToString());
+    }
+  }
+
+ private:
+  std::atomic<bool> sent_ = false;
+  const std::function<void(HttpResponse)> send_;
+};
+
+template <typename Stream>
+class Connection final
+    : public HttpConnection,
+      public std::enable_shared_from_this<Connection<Stream>> {
+ public:
+  static constexpr bool kTls = std::is_same_v<Stream, TlsStream>;
+
+  template <typename... Args>
+  explicit Connection(std::shared_ptr<HttpShared> shared, Args&&... args)
+      : shared_(std::move(shared)),
+        stream_(std::forward<Args>(args)...),
+        timer_(stream_.get_executor()) {}
+
+  ~Connection() override { shared_->Leave(); }
+
+  void Start() {
+    shared_->Enter(this->weak_from_this());
+    asio::dispatch(stream_.get_executor(),
+                   [self = this->shared_from_this()] { self->Begin(); });
+  }
+
+  void Drain() override {
+    asio::dispatch(stream_.get_executor(), [self = this->shared_from_this()] {
+      self->keep_alive_ = false;
+      if (self->stage_ == Stage::kIdle) self->Close();
+    });
+  }
+
+  void Abort() override {
+    asio::dispatch(stream_.get_executor(),
+                   [self = this->shared_from_this()] { self->Close(); });
+  }
+
+ private:
+  enum class Stage {
+    kHandshake,  // Of TLS.
+    kIdle,       // Between requests.
+    kHead,
+    kContinue,  // The peer is told to send the body.
+    kBody,
+    kRoute,  // Someone works on the answer.
+    kWrite,
+    kLinger,  // All is said; what comes is thrown away.
+    kClosed,
+  };
+
+  tcp::socket& socket() {
+    if constexpr (kTls) {
+      return stream_.next_layer();
+    } else {
+      return stream_;
+    }
+  }
+
+  // Time. One timer serves all stages: it is set anew only for an earlier
+  // deadline, and looks again when it expires.
+
+  void ExpireAt(SteadyClock::time_point deadline) {
+    deadline_ = deadline;
+    if (deadline < timer_at_) SetTimer();
+  }
+
+  void ExpireAfter(absl::Duration duration) {
+    ExpireAt(SteadyClock::now() + ToChrono(duration));
+  }
+
+  // For a transfer that began at `begin` and has moved `bytes`.
+  void ExpireTransfer(SteadyClock::time_point begin, absl::Duration timeout,
+                      int64_t bytes) {
+    ExpireAt(begin + ToChrono(timeout) +
+             std::chrono::milliseconds(
+                 bytes * 1000 / shared_->options.least_bytes_per_second));
+  }
+
+  void ExpireNever() { deadline_ = SteadyClock::time_point::max(); }
+
+  void SetTimer() {
+    timer_at_ = deadline_;
+    timer_.expires_at(deadline_);
+    timer_.async_wait([self = this->shared_from_this()](error_code error) {
+      if (!error) self->OnTimer();
+    });
+  }
+
+  void OnTimer() {
+    timer_at_ = SteadyClock::time_point::max();
+    if (stage_ == Stage::kClosed ||
+        deadline_ == SteadyClock::time_point::max()) {
+      return;
+    }
+    if (SteadyClock::now() < deadline_) {
+      SetTimer();
+    } else if (stage_ == Stage::kHead || stage_ == Stage::kBody) {
+      Refuse(HttpError(408, "the request did not arrive in time"));
+    } else {
+      Close();
+    }
+  }
+
+  // Reading.
+
+  void Begin() {
+    if constexpr (kTls) {
+      ExpireAfter(shared_->options.read_timeout);
+      stream_.async_handshake(
+          TlsStream::server,
+          [self = this->shared_from_this()](error_code error) {
+            if (error || self->stage_ == Stage::kClosed) {
+              self->Close();
+            } else {
+              self->NextRequest();
+            }
+          });
+    } else {
+      NextRequest();
+    }
+  }
+
+  void NextRequest() {
+    if (shared_->draining.load()) {
+      Close();
+      return;
+    }
+    parser_.emplace();
+    parser_->header_limit(
+        static_cast<std::uint32_t>(shared_->options.max_header_bytes));
+    // Set when the route is known.
+    parser_->body_limit(std::numeric_limits<std::uint64_t>::max());
+    request_ = {};
+    body_seen_ = 0;
+    if (buffer_.size() > 0) {
+      BeginHead();
+      return;
+    }
+    stage_ = Stage::kIdle;
+    ExpireAfter(shared_->options.idle_timeout);
+    Read();
+  }
+
+  void Read() {
+    if (reading_) return;
+    reading_ = true;
+    stream_.async_read_some(
+        buffer_.prepare(kReadBytes),
+        [self = this->shared_from_this()](error_code error, size_t bytes) {
+          self->OnRead(error, bytes);
+        });
+  }
+
+  void OnRead(error_code error, size_t bytes) {
+    reading_ = false;
+    buffer_.commit(bytes);
+    if (stage_ == Stage::kClosed) return;
+    if (error) {
+      OnEndOfStream();
+      return;
+    }
+    switch (stage_) {
+      case Stage::kIdle:
+        BeginHead();
+        return;
+      case Stage::kHead:
+        ReadHead();
+        return;
+      case Stage::kBody:
+        ReadBody();
+        return;
+      case Stage::kLinger:
+        buffer_.clear();
+        Read();
+        return;
+      default:
+        return;  // The next request waits for its turn.
+    }
+  }
+
+  void OnEndOfStream() {
+    if (stage_ == Stage::kRoute || stage_ == Stage::kWrite) {
+      // It may have closed its half only, and still wait for the answer.
+      keep_alive_ = false;
+      gone_->store(true);
+    } else if (kTls && stage_ == Stage::kLinger) {
+      EndTls();
+    } else {
+      Close();
+    }
+  }
+
+  void BeginHead() {
+    stage_ = Stage::kHead;
+    ExpireAfter(shared_->options.read_timeout);
+    ReadHead();
+  }
+
+  // Feeds the parser with what has come.
+  error_code Parse() {
+    error_code error;
+    try {
+      buffer_.consume(parser_->put(buffer_.data(), error));
+    } catch (const std::exception&) {
+      error = http::error::bad_alloc;  // The body's memory.
+    }
+    return error;
+  }
+
+  void ReadHead() {
+    const error_code error = Parse();
+    if (parser_->is_header_done()) {
+      OnHead();
+    } else if (error == http::error::header_limit) {
+      Refuse(
+          HttpError(431, absl::StrCat("the head of the request has more than ",
+                                      shared_->options.max_header_bytes,
+                                      " bytes (--http-max-header-bytes)")));
+    } else if (!error || error == http::error::need_more) {
+      Read();
+    } else {
+      Refuse(HttpError(
+          400, absl::StrCat("the request is no HTTP/1.1: ", error.message())));
+    }
+  }
+
+  // The head as routes see it.
+  void FillRequest() {
+    const auto& head = parser_->get();
+    const auto text = [](beast::string_view view) {
+      return std::string(view.data(), view.size());
+    };
+    request_.method = text(head.method_string());
+    request_.path = text(head.target());
+    // A proxy may ask for http://HOST/PATH.
+    for (const char* scheme : {"http://", "https://"}) {
+      if (!absl::StartsWithIgnoreCase(request_.path, scheme)) continue;
+      const size_t slash = request_.path.find('/', std::strlen(scheme));
+      request_.path =
+          slash == std::string::npos ? "/" : request_.path.substr(slash);
+    }
+    request_.path.resize(
+        std::min(request_.path.find_first_of("?#"), request_.path.size()));
+    for (const auto& field : head) {
+      request_.headers.emplace_back(
+          absl::AsciiStrToLower(text(field.name_string())),
+          text(field.value()));
+    }
+  }
+
+  int CountHeaders(absl::string_view name) const {
+    int count = 0;
+    for (const auto& header : request_.headers) count += header.first == name;
+    return count;
+  }
+
+  // What is wrong with a head, whatever its route: where two readers of one
+  // request could differ in opinion, it is refused.
+  std::optional<HttpResponse> CheckHead() const {
+    const unsigned version = parser_->get().version();
+    if (version != 10 && version != 11) {
+      return HttpError(505, "expected HTTP/1.1");
+    }
+    if (version == 11 && CountHeaders("host") != 1) {
+      return HttpError(400, "expected one header Host");
+    }
+    if (CountHeaders("transfer-encoding") > 0 &&
+        (version == 10 || CountHeaders("transfer-encoding") > 1 ||
+         !absl::EqualsIgnoreCase(request_.Header("transfer-encoding"),
+                                 "chunked"))) {
+      return HttpError(400, "expected no Transfer-Encoding but chunked");
+    }
+    for (const char* name : kOnce) {
+      if (CountHeaders(name) <= 1) continue;
+      return HttpError(400,
+                       absl::StrCat("expected the header ", name, " once"));
+    }
+    // The library takes "1, 1" for 1.
+    const absl::string_view length = request_.Header("content-length");
+    if (!std::all_of(length.begin(), length.end(), absl::ascii_isdigit)) {
+      return HttpError(400, "expected one number as Content-Length");
+    }
+    const absl::string_view encoding = request_.Header("content-encoding");
+    if (!encoding.empty() && !absl::EqualsIgnoreCase(encoding, "identity")) {
+      return HttpError(415, absl::StrCat("Content-Encoding ", encoding,
+                                         " is not supported, send the body "
+                                         "as it is"));
+    }
+    const absl::string_view expect = request_.Header("expect");
+    if (!expect.empty() && !absl::EqualsIgnoreCase(expect, "100-continue")) {
+      return HttpError(417, "expected no Expect but 100-continue");
+    }
+    return std::nullopt;
+  }
+
+  void OnHead() {
+    FillRequest();
+    keep_alive_ = parser_->get().keep_alive() && !shared_->draining.load();
+    if (std::optional<HttpResponse> bad = CheckHead()) {
+      // Where this request ends is a matter of opinion, too.
+      keep_alive_ = false;
+      linger_ = true;
+      Refuse(*std::move(bad));
+      return;
+    }
+    std::variant<HttpRoute, HttpResponse> routed = shared_->router(request_);
+    if (auto* refusal = std::get_if<HttpResponse>(&routed)) {
+      Refuse(std::move(*refusal));
+      return;
+    }
+    route_ = std::move(std::get<HttpRoute>(routed));
+    const auto length = parser_->content_length();
+    if (length.has_value() &&
+        *length > static_cast<uint64_t>(route_.max_body_bytes)) {
+      RefuseLength();
+      return;
+    }
+    if (!CouldHold(static_cast<int64_t>(length.value_or(0)))) return;
+    parser_->body_limit(static_cast<uint64_t>(route_.max_body_bytes));
+    parser_->eager(true);
+    stage_ = Stage::kBody;
+    begin_ = SteadyClock::now();
+    if (absl::EqualsIgnoreCase(request_.Header("expect"), "100-continue") &&
+        !parser_->is_done() && buffer_.size() == 0 &&
+        parser_->get().version() == 11) {
+      WriteContinue();
+    } else {
+      ReadBody();
+    }
+  }
+
+  void RefuseLength() {
+    Refuse(HttpError(
+        413, absl::StrCat("the body has more than ", route_.max_body_bytes,
+                          " bytes (", route_.limit_flag, ")")));
+  }
+
+  // Refuses before it is sent what could not be held now. A body that is only
+  // announced takes nothing away from others.
+  bool CouldHold(int64_t bytes) {
+    if (bytes == 0) return true;
+    return Held(Admission::Bytes(shared_->options.admission).Take(bytes));
+  }
+
+  // Counts what has come of the body.
+  bool HoldBody() {
+    const auto size = static_cast<int64_t>(parser_->get().body().size());
+    if (size == 0) return true;
+    if (room_ == nullptr) {
+      room_ = std::make_shared<Admission::Bytes>(shared_->options.admission);
+    }
+    return Held(room_->Take(size - room_->taken()));
+  }
+
+  bool Held(const absl::Status& taken) {
+    if (!taken.ok()) Refuse(HttpError(429, taken.message()));
+    return taken.ok();
+  }
+
+  void ReadBody() {
+    while (!parser_->is_done() && buffer_.size() > 0) {
+      const size_t before = buffer_.size();
+      const error_code error = Parse();
+      body_seen_ += static_cast<int64_t>(before - buffer_.size());
+      if (error == http::error::need_more) break;
+      if (error == http::error::body_limit) {
+        RefuseLength();
+        return;
+      }
+      if (error == http::error::bad_alloc) {
+        Refuse(HttpError(503, "there is no memory for the body"));
+        return;
+      }
+      if (error) {
+        Refuse(HttpError(
+            400, absl::StrCat("the body is malformed: ", error.message())));
+        return;
+      }
+    }
+    if (!HoldBody()) return;
+    if (parser_->is_done()) {
+      Route();
+      return;
+    }
+    ExpireTransfer(begin_, shared_->options.read_timeout, body_seen_);
+    Read();
+  }
+
+  // The route.
+
+  void Route() {
+    stage_ = Stage::kRoute;
+    ExpireNever();
+    request_.body = std::move(parser_->get().body());
+    request_.room = std::move(room_);
+    request_.arrival_ns = telemetry::Clock::NowNs();
+    gone_ = std::make_shared<std::atomic<bool>>(false);
+    request_.cancelled = [gone = gone_] { return gone->load(); };
+    head_only_ = request_.method == "HEAD";
+    const auto reply = std::make_shared<Reply>(
+        [self = this->shared_from_this()](HttpResponse response) {
+          self->Answer(std::move(response));
+        });
+    // If there is a next request already, no more is read for now.
+    if (buffer_.size() == 0) Read();
+    const absl::Status handled = base::NoThrow([&] {
+      route_.handle(std::move(request_), [reply](HttpResponse response) {
+        reply->Send(std::move(response));
+      });
+      return absl::OkStatus();
+    });
+    if (!handled.ok()) reply->Send(HttpError(500, handled.message()));
+  }
+
+  // From any thread.
+  void Answer(HttpResponse response) {
+    if (shared_->stopped.load()) return;
+    asio::dispatch(stream_.get_executor(),
+                   [self = this->shared_from_this(),
+                    response = std::move(response)]() mutable {
+                     if (self->stage_ == Stage::kRoute) {
+                       self->Write(std::move(response));
+                     }
+                   });
+  }
+
+  // Writing.
+
+  // Answers instead of a route. What of the request is still to come would be
+  // taken for the next one, so the connection ends.
+  void Refuse(HttpResponse response) {
+    if (!parser_->is_done()) {
+      keep_alive_ = false;
+      linger_ = true;
+    }
+    parser_->get().body() = {};
+    room_ = nullptr;
+    head_only_ = request_.method == "HEAD";
+    Write(std::move(response));
+  }
+
+  void Write(HttpResponse response) {
+    stage_ = Stage::kWrite;
+    if (gone_ == nullptr) gone_ = std::make_shared<std::atomic<bool>>(false);
+    shared_->CountAnswer(response.status);
+    keep_alive_ = keep_alive_ && !shared_->draining.load();
+    response_ = std::move(response);
+    head_ = HeadOf(response_, keep_alive_);
+    pending_.clear();
+    pending_.push_back(asio::buffer(head_));
+    if (!head_only_) {
+      pending_.push_back(asio::buffer(response_.body));
+      for (const std::string& part : response_.parts) {
+        pending_.push_back(asio::buffer(part));
+      }
+    }
+    begin_ = SteadyClock::now();
+    written_ = 0;
+    WriteSome();
+  }
+
+  void WriteSome() {
+    ExpireTransfer(begin_, shared_->options.write_timeout, written_);
+    stream_.async_write_some(pending_, [self = this->shared_from_this()](
+                                           error_code error, size_t bytes) {
+      self->OnWritten(error, bytes);
+    });
+  }
+
+  void OnWritten(error_code error, size_t bytes) {
+    if (stage_ != Stage::kWrite) return;
+    if (error) {
+      Close();
+      return;
+    }
+    written_ += static_cast<int64_t>(bytes);
+    size_t whole = 0;
+    while (whole < pending_.size() && bytes >= pending_[whole].size()) {
+      bytes -= pending_[whole++].size();
+    }
+    pending_.erase(pending_.begin(),
+                   pending_.begin() + static_cast<std::ptrdiff_t>(whole));
+    if (pending_.empty()) {
+      OnAnswered();
+      return;
+    }
+    pending_[0] += bytes;
+    WriteSome();
+  }
+
+  void OnAnswered() {
+    response_ = {};
+    gone_ = nullptr;
+    if (keep_alive_) {
+      NextRequest();
+    } else {
+      End();
+    }
+  }
+
+  void WriteContinue() {
+    stage_ = Stage::kContinue;
+    ExpireTransfer(begin_, shared_->options.read_timeout, 0);
+    asio::async_write(
+        stream_, asio::buffer(kContinue, sizeof(kContinue) - 1),
+        [self = this->shared_from_this()](error_code error, size_t) {
+          if (self->stage_ != Stage::kContinue) return;
+          if (error) {
+            self->Close();
+            return;
+          }
+          self->stage_ = Stage::kBody;
+          self->ReadBody();
+        });
+  }
+
+  // The end.
+
+  void End() {
+    stage_ = Stage::kLinger;
+    ExpireAt(SteadyClock::now() + kLingerTime);
+    if (kTls && !linger_) {
+      EndTls();
+      return;
+    }
+    if (!linger_) {
+      Close();
+      return;
+    }
+    error_code ignored;
+    socket().shutdown(tcp::socket::shutdown_send, ignored);
+    Read();
+  }
+
+  // Tells the peer that nothing was cut off. The read that is under way, if
+  // any, is ended first.
+  void EndTls() {
+    if constexpr (kTls) {
+      if (ending_) return;
+      if (reading_) {
+        error_code ignored;
+        socket().cancel(ignored);
+        return;  // OnEndOfStream comes back here.
+      }
+      ending_ = true;
+      stream_.async_shutdown(
+          [self = this->shared_from_this()](error_code) { self->Close(); });
+    }
+  }
+
+  void Close() {
+    if (stage_ == Stage::kClosed) return;
+    stage_ = Stage::kClosed;
+    if (gone_ != nullptr) gone_->store(true);
+    timer_.cancel();
+    error_code ignored;
+    socket().close(ignored);
+  }
+
+  const std::shared_ptr<HttpShared> shared_;
+  Stream stream_;
+  asio::steady_timer timer_;
+  SteadyClock::time_point deadline_ = SteadyClock::time_point::max();
+  SteadyClock::time_point timer_at_ = SteadyClock::time_point::max();
+  Stage stage_ = Stage::kHandshake;
+  beast::flat_buffer buffer_;
+  bool reading_ = false;
+  bool ending_ = false;
+  bool keep_alive_ = true;
+  bool linger_ = false;
+
+  // The request under way.
+  std::optional<http::request_parser<http::string_body>> parser_;
+  HttpRequest request_;
+  HttpRoute route_;
+  bool head_only_ = false;
+  SteadyClock::time_point begin_;  // Of a body, then of the answer.
+  int64_t body_seen_ = 0;
+  std::shared_ptr<Admission::Bytes> room_;  // Of the body so far.
+  std::shared_ptr<std::atomic<bool>> gone_;
+
+  // The answer under way.
+  HttpResponse response_;
+  std::string head_;
+  std::vector<asio::const_buffer> pending_;
+  int64_t written_ = 0;
+};
+
+}  // namespace
+
+HttpShared::HttpShared(HttpServerOptions server_options,
+                       HttpRouter server_router, telemetry::Metrics* metrics)
+    : options(std::move(server_options)),
+      router(std::move(server_router)),
+      io(options.threads),
+      metrics_(*metrics),
+      open_(metrics->GetNumber(telemetry::Metric::kHttpConnections,
+                               {options.listener})) {}
+
+void HttpShared::Enter(std::weak_ptr<HttpConnection> connection) {
+  const base::MutexLock lock(&mutex_);
+  connections_.insert(std::move(connection));
+  open_->Set(++count_);
+}
+
+void HttpShared::Leave() {
+  const base::MutexLock lock(&mutex_);
+  std::erase_if(connections_, [](const auto& each) { return each.expired(); });
+  open_->Set(--count_);
+  if (count_ == 0) left_.SignalAll();
+}
+
+int HttpShared::connections() const {
+  const base::MutexLock lock(&mutex_);
+  return count_;
+}
+
+bool HttpShared::AwaitNone(absl::Time deadline) {
+  const base::MutexLock lock(&mutex_);
+  while (count_ > 0) {
+    if (!left_.WaitUntil(&mutex_, absl::ToChronoTime(deadline))) {
+      return count_ == 0;
+    }
+  }
+  return true;
+}
+
+std::vector<std::shared_ptr<HttpConnection>> HttpShared::All() const {
+  const base::MutexLock lock(&mutex_);
+  std::vector<std::shared_ptr<HttpConnection>> all;
+  for (const auto& each : connections_) {
+    if (auto connection = each.lock()) all.push_back(std::move(connection));
+  }
+  return all;
+}
+
+void HttpShared::DrainAll() {
+  for (const auto& connection : All()) connection->Drain();
+}
+
+void HttpShared::AbortAll() {
+  for (const auto& connection : All()) connection->Abort();
+}
+
+void HttpShared::CountAnswer(int status) {
+  metrics_.Add(telemetry::Metric::kHttpRequests,
+               {options.listener, absl::StrCat(status)});
+}
+
+std::string HeadOf(const HttpResponse& response, bool keep_alive) {
+  size_t length = response.body.size();
+  for (const std::string& part : response.parts) length += part.size();
+  std::string head =
+      absl::StrCat("HTTP/1.1 ", response.status, " ", ReasonOf(response.status),
+                   "\r\nDate: ",
+                   absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now(),
+                                    absl::UTCTimeZone()),
+                   "\r\nContent-Type: ", response.content_type,
+                   "\r\nContent-Length: ", length, "\r\n");
+  for (const auto& [name, value] : response.headers) {
+    absl::StrAppend(&head, name, ": ", value, "\r\n");
+  }
+  // Clients of HTTP/1.0 that want to go on wait to be told.
+  absl::StrAppend(&head, "Connection: ", keep_alive ? "keep-alive" : "close",
+                  "\r\n\r\n");
+  return head;
+}
+
+void ServeConnection(const std::shared_ptr<HttpShared>& shared,
+                     tcp::socket socket) {
+  if (shared->tls.has_value()) {
+    std::make_shared<Connection<TlsStream>>(shared, std::move(socket),
+                                            *shared->tls)
+        ->Start();
+  } else {
+    std::make_shared<Connection<tcp::socket>>(shared, std::move(socket))
+        ->Start();
+  }
+}
+
+}  // namespace quern::server
