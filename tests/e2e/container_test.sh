@@ -76,11 +76,18 @@ serve --network host -- --model-repository=/models \
   --grpc-address=127.0.0.1:0 --http-address=127.0.0.1:0 \
   --metrics-address=127.0.0.1:0
 "$bin/quern" --server "$(field grpc)" run mlp --inputs random
-metrics=$(field metrics)
-exec 3<>"/dev/tcp/${metrics%:*}/${metrics#*:}"
-printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
+# get NAME PATH: what the address NAME answers.
+get() {
+  local address
+  address=$(field "$1")
+  exec 3<>"/dev/tcp/${address%:*}/${address#*:}"
+  printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3
+  cat <&3
+}
+get http /v2/models/mlp/ready | grep -F '200 OK'
 # The volume takes compiled kernels though the root is read-only.
-grep -E '^quern_compile_cache_bytes\{tier="disk"\} [1-9]' <&3
+get metrics /metrics |
+  grep -E '^quern_compile_cache_bytes\{tier="disk"\} [1-9]'
 stop
 
 # As it comes, with a loopback of its own: the health check finds it.

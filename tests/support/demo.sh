@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # demo.sh BIN: serves a generated convolutional network with BIN/quernd, sends
-# it requests with BIN/quern through the API of Triton, and shows what the
-# server knows about its kernels. Leaves nothing behind.
+# it requests with BIN/quern through the API of Triton and with curl over HTTP,
+# and shows what the server knows about its kernels. Leaves nothing behind.
 set -euo pipefail
 bin=$(cd "$1" && pwd)
 work=$(mktemp -d)
@@ -33,11 +33,22 @@ until grep -q '^quernd ready' "$work/stdout"; do
   sleep 0.1
 done
 cat "$work/stdout"
-address=$(sed -n 's/^quernd ready grpc=\([^ ]*\).*/\1/p' "$work/stdout")
+field() { sed -n "s/.* $1=\([^ ]*\).*/\1/p" "$work/stdout"; }
+address=$(field grpc)
+http=$(field http)
 
 run "$bin/quern" --server "$address" run demo_cnn --inputs random
 run "$bin/quern" --server "$address" bench demo_cnn --inputs random --runs 200
 run "$bin/quern" --server "$address" kernels demo_cnn
+run curl -sSf "http://$http/v2/models/demo_cnn"
+values=$(printf '0.5,%.0s' $(seq 12288))
+cat >"$work/request.json" <<END
+{"inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 3, 64, 64],
+             "data": [${values%,}]}]}
+END
+run curl -sSf "http://$http/v2/models/demo_cnn/infer" \
+  --data "@$work/request.json"
+echo
 
 kill -TERM "$server"
 wait "$server"
