@@ -127,7 +127,8 @@ TEST(Compile, SplitsAKernelOfTooManyInstructionsAndSaysSo) {
     target.max_operations = max_operations;
     support::GraphMaker g;
     ir::Id x = g.Input("x", {64});
-    for (int i = 1; i <= 40; ++i) x = g.b().Mul(g.b().Unary(ir::Op::kTanh, x), g.b().Float(i));
+    for (int i = 1; i <= 40; ++i)
+      x = g.b().Mul(g.b().Unary(ir::Op::kTanh, x), g.b().Float(i));
     g.Output("y", x);
     const auto graph = g.Finish();
     const auto backend = null::MakeNullBackend();
