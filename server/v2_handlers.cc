@@ -185,10 +185,11 @@ void V2Handlers::ModelReady(const Call&,
                             const inference::ModelReadyRequest& request,
                             inference::ModelReadyResponse& response,
                             Done done) {
-  const auto model = parts_.models->Find(request.name(), request.version());
-  response.set_ready(model.ok());
-  // A model that is loading is known and not ready; that is an answer.
-  done(absl::IsUnavailable(model.status()) ? absl::OkStatus() : model.status());
+  // As from Triton, no is an answer, whatever the reason, which is in the
+  // index: clients ask until it is yes.
+  response.set_ready(
+      parts_.models->Find(request.name(), request.version()).ok());
+  done(absl::OkStatus());
 }
 
 void V2Handlers::ServerMetadata(const Call&,

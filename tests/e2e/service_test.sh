@@ -11,13 +11,8 @@ if ! command -v systemd-analyze >/dev/null; then
   echo "[SKIP] there is no systemd-analyze"
   exit 77
 fi
-work=$(mktemp -d)
-server=
-finish() {
-  if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi
-  rm -rf "$work"
-}
-trap finish EXIT
+# shellcheck source=tests/support/daemon.bash
+. "$(dirname "${BASH_SOURCE[0]}")/../support/daemon.bash"
 
 # It wants the program to exist, which is installed elsewhere.
 sed "s|/usr/bin/quernd|$bin/quernd|" "$folder/quernd.service" \
@@ -28,19 +23,11 @@ systemd-analyze security --offline=true --threshold=20 \
   "$work/quernd.service" | tail -n 1
 
 mkdir "$work/models"
-"$bin/quernd" --config "$folder/quernd.conf" --cache-dir "$work/cache" \
-  --model-repository "$work/models" --grpc-address 127.0.0.1:0 \
-  --http-address 127.0.0.1:0 --metrics-address 127.0.0.1:0 >"$work/stdout" &
-server=$!
-until grep '^quernd ready' "$work/stdout"; do
-  kill -0 "$server"
-  sleep 0.1
-done
+start "$bin" --config "$folder/quernd.conf" --model-repository "$work/models"
+echo "$ready"
 # W^X: no page of it may be written and executed, as the unit says.
 if grep -E '^[^ ]+ .wx' "/proc/$server/maps"; then
   echo "quernd has pages that are writable and executable" >&2
   exit 1
 fi
-kill -TERM "$server"
-wait "$server"
-server=
+stop

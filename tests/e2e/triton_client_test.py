@@ -51,6 +51,8 @@ class TritonClientTest(unittest.TestCase):
         self.assertTrue(self.client.is_server_ready())
         self.assertTrue(self.client.is_model_ready("mlp"))
         self.assertTrue(self.client.is_model_ready("mlp", "1"))
+        self.assertFalse(self.client.is_model_ready("mlp", "2"))
+        self.assertFalse(self.client.is_model_ready("nothing"))
 
     def test_metadata_describes_the_model(self):
         tensor = plain(self.client.get_model_metadata("mlp"))["inputs"][0]
@@ -108,6 +110,48 @@ class TritonClientTest(unittest.TestCase):
                          int(before["inference_count"]) + 1)
         self.assertGreater(int(after["inference_stats"]["success"]["ns"]),
                            int(before["inference_stats"]["success"]["ns"]))
+
+    def test_the_calls_of_perf_analyzer(self):
+        """What Triton's load generator asks, in its order, and relies on."""
+        client = self.client
+        metadata = plain(client.get_model_metadata("mlp"))
+        self.assertEqual(metadata["outputs"][0]["name"], "probabilities")
+        config = plain(client.get_model_config("mlp"))
+        config = config.get("config", config)
+        self.assertEqual(config["max_batch_size"], 0)
+        self.assertEqual(config["input"][0]["name"], "features")
+        self.assertFalse(config["input"][0].get("optional", False))
+        policy = config.get("model_transaction_policy", {})
+        self.assertFalse(policy.get("decoupled", False))
+        extensions = plain(client.get_server_metadata())["extensions"]
+        self.assertIn("statistics", extensions)
+        self.assertNotIn("system_shared_memory", extensions)
+        # It cleans up what it might have left, also where there is none.
+        client.unregister_system_shared_memory("")
+        client.unregister_cuda_shared_memory("")
+
+        def counts():
+            answer = plain(client.get_inference_statistics("mlp"))
+            (stats,) = answer["model_stats"]
+            times = stats["inference_stats"]
+            return [int(stats["inference_count"]),
+                    int(stats["execution_count"]),
+                    int(times["success"]["count"]),
+                    int(times["queue"]["count"]),
+                    int(times["compute_infer"]["count"])], \
+                [int(times[part]["ns"]) for part in (
+                    "success", "queue", "compute_input", "compute_infer",
+                    "compute_output")]
+
+        before, times_before = counts()
+        for _ in range(20):
+            client.infer("mlp", [input_of(features(1))])
+        after, times_after = counts()
+        self.assertEqual([b - a for a, b in zip(before, after)], [20] * 5)
+        success, *parts = [b - a for a, b in zip(times_before, times_after)]
+        self.assertGreater(parts[2], 0)
+        # The parts are the whole, but for what happens between them.
+        self.assertLessEqual(sum(parts), success)
 
     def test_a_model_is_loaded_from_bytes_and_unloaded(self):
         with open(MODEL, "rb") as file:

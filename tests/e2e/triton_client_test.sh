@@ -12,28 +12,14 @@ then
   echo "[SKIP] there is no tritonclient in $2"
   exit 77
 fi
-work=$(mktemp -d)
-server=
-finish() {
-  if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi
-  rm -rf "$work"
-}
-trap finish EXIT
+here=$(dirname "${BASH_SOURCE[0]}")
+# shellcheck source=tests/support/daemon.bash
+. "$here/../support/daemon.bash"
 mkdir -p "$work/models/mlp/1"
 "$bin/quern-make-model" mlp "$work/models/mlp/1/model.onnx" --seed 7
-"$bin/quernd" --model-repository "$work/models" --cache-dir "$work/cache" \
-  --grpc-address 127.0.0.1:0 --http-address 127.0.0.1:0 \
-  --metrics-address none >"$work/stdout" &
-server=$!
-until grep -q '^quernd ready' "$work/stdout"; do
-  kill -0 "$server"
-  sleep 0.1
-done
-field() { sed -n "s/.* $1=\([^ ]*\).*/\1/p" "$work/stdout"; }
+start "$bin" --model-repository "$work/models"
 for carrier in grpc http; do
-  "$python" "$(dirname "${BASH_SOURCE[0]}")/triton_client_test.py" "$carrier" \
-    "$(field "$carrier")" "$work/models/mlp/1/model.onnx"
+  "$python" "$here/triton_client_test.py" "$carrier" "$(field "$carrier")" \
+    "$work/models/mlp/1/model.onnx"
 done
-kill -TERM "$server"
-wait "$server"
-server=
+stop

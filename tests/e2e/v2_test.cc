@@ -97,8 +97,11 @@ TEST_F(V2, ABrokenModelSaysWhyAndStopsNobodyElse) {
   request.set_name("broken");
   inference::ModelReadyResponse response;
   grpc::ClientContext context;
-  const grpc::Status status =
-      daemon_->v2().ModelReady(&context, request, &response);
+  ASSERT_TRUE(daemon_->v2().ModelReady(&context, request, &response).ok());
+  EXPECT_FALSE(response.ready());
+  inference::ModelInferRequest infer = PerceptronRequest(1);
+  infer.set_model_name("broken");
+  const grpc::Status status = Infer(*daemon_, infer).status;
   EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_THAT(status.error_message(),
               HasSubstr("model 'broken' version 1 could not be loaded: "));

@@ -6,13 +6,8 @@
 # and shows what the server knows about its kernels. Leaves nothing behind.
 set -euo pipefail
 bin=$(cd "$1" && pwd)
-work=$(mktemp -d)
-server=
-finish() {
-  if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi
-  rm -rf "$work"
-}
-trap finish EXIT
+# shellcheck source=tests/support/daemon.bash
+. "$(dirname "${BASH_SOURCE[0]}")/daemon.bash"
 run() { printf '\n$ %s\n' "${*/#$bin\//}"; "$@"; }
 
 mkdir -p "$work/models/demo_cnn/1"
@@ -20,20 +15,8 @@ run "$bin/quern-make-model" demo_cnn "$work/models/demo_cnn/1/model.onnx" \
   --seed 1
 
 printf '\n$ quernd --model-repository %s\n' "$work/models"
-"$bin/quernd" --model-repository "$work/models" --cache-dir "$work/cache" \
-  --grpc-address 127.0.0.1:0 --http-address 127.0.0.1:0 \
-  --metrics-address 127.0.0.1:0 >"$work/stdout" 2>"$work/stderr" &
-server=$!
-until grep -q '^quernd ready' "$work/stdout"; do
-  if ! kill -0 "$server" 2>/dev/null; then
-    echo "quernd ended before it was ready:" >&2
-    cat "$work/stderr" >&2
-    exit 1
-  fi
-  sleep 0.1
-done
-cat "$work/stdout"
-field() { sed -n "s/.* $1=\([^ ]*\).*/\1/p" "$work/stdout"; }
+start "$bin" --model-repository "$work/models"
+echo "$ready"
 address=$(field grpc)
 http=$(field http)
 
@@ -50,7 +33,5 @@ run curl -sSf "http://$http/v2/models/demo_cnn/infer" \
   --data "@$work/request.json"
 echo
 
-kill -TERM "$server"
-wait "$server"
-server=
+stop
 printf '\nThe server drained and ended.\n'
