@@ -2,6 +2,7 @@
 #include "server/loaded_model.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,15 @@
 #include "absl/time/time.h"
 
 namespace quern::server {
+namespace {
+
+// The power of two above a size.
+size_t SizeClass(int64_t bytes) {
+  return static_cast<size_t>(
+      std::bit_width(static_cast<uint64_t>(std::max<int64_t>(bytes, 0))) & 63);
+}
+
+}  // namespace
 
 std::string CodeName(absl::StatusCode code) {
   return absl::StatusCodeToString(code);
@@ -110,6 +120,20 @@ void LoadedModel::CountExecution(const Execution& execution) const {
   if (execution.requests > 1) {
     statistics_.joined_requests += static_cast<uint64_t>(execution.requests);
   }
+}
+
+void LoadedModel::LearnTime(int64_t bytes, int64_t ns) const {
+  std::atomic<int64_t>& longest = longest_ns_[SizeClass(bytes)];
+  // Up at once, down slowly. That two threads may meet here loses little.
+  const int64_t before = longest.load(std::memory_order_relaxed);
+  longest.store(std::max({int64_t{1}, ns, before - before / 16}),
+                std::memory_order_relaxed);
+}
+
+bool LoadedModel::IsShort(int64_t bytes, int64_t limit_ns) const {
+  const int64_t longest =
+      longest_ns_[SizeClass(bytes)].load(std::memory_order_relaxed);
+  return longest > 0 && longest <= limit_ns;
 }
 
 ModelStatistics LoadedModel::Statistics() const {

@@ -107,6 +107,12 @@ class LoadedModel {
   void CountExecution(const Execution& execution) const;
   [[nodiscard]] ModelStatistics Statistics() const;
 
+  // Learns that the work on a request of so many bytes took so long.
+  void LearnTime(int64_t bytes, int64_t ns) const;
+  // True if there were requests of about so many bytes, and the work on them
+  // took no longer than `limit_ns` lately.
+  [[nodiscard]] bool IsShort(int64_t bytes, int64_t limit_ns) const;
+
   // Changes the number of requests that are under way; the new number.
   int64_t AddPending(int64_t by) const { return pending_ += by; }
   [[nodiscard]] int64_t pending() const { return pending_; }
@@ -121,6 +127,9 @@ class LoadedModel {
   const inference::ModelConfig config_;
   const std::unique_ptr<Batcher> batcher_;
   mutable std::atomic<int64_t> pending_ = 0;
+  // By the power of two of a request's size: about the longest time of work
+  // lately, in nanoseconds; 0: there was none.
+  mutable std::array<std::atomic<int64_t>, 64> longest_ns_ = {};
   mutable base::Mutex mutex_;
   mutable ModelStatistics statistics_ ABSL_GUARDED_BY(mutex_);
 };

@@ -26,6 +26,9 @@ namespace {
 
 constexpr char kTimingParameter[] = "quern_timing";
 constexpr size_t kTopKernels = 5;
+// What takes no longer is not worth the way to another thread, and keeps the
+// thread that brought it from others for no time that they would notice.
+constexpr int64_t kShortNs = 200'000;
 
 void Describe(const TensorSpec& spec,
               inference::ModelMetadataResponse::TensorMetadata* metadata) {
@@ -160,6 +163,7 @@ struct V2Handlers::Inference {
   RequestTimes times = {};
   std::vector<int64_t> kernel_ns = {};  // If the request asks for it.
   int64_t rows = 1;
+  int64_t bytes = 0;  // Of the request.
 };
 
 V2Handlers::V2Handlers(const V2Parts& parts)
@@ -247,14 +251,19 @@ void V2Handlers::ModelInfer(const Call& call,
   }
   const auto inference = std::make_shared<Inference>(
       Inference{call, found->loaded, request, response, std::move(done)});
-  auto ticket = parts_.admission->Enter(
-      found->loaded, static_cast<int64_t>(request.ByteSizeLong()));
+  inference->bytes = static_cast<int64_t>(request.ByteSizeLong());
+  auto ticket = parts_.admission->Enter(found->loaded, inference->bytes);
   in_flight_->Add(1);
   if (!ticket.ok()) {
     End(*inference, ticket.status());
     return;
   }
   inference->ticket = *std::move(ticket);
+  if (EnterFastLane(*inference)) {
+    Infer(inference);
+    LeaveFastLane();
+    return;
+  }
   const absl::Status accepted =
       parts_.requests->Add([this, inference] { Infer(inference); });
   if (!accepted.ok()) {
@@ -262,6 +271,13 @@ void V2Handlers::ModelInfer(const Call& call,
                         {absl::IsUnavailable(accepted) ? "draining" : "limit"});
     End(*inference, accepted);
   }
+}
+
+bool V2Handlers::EnterFastLane(const Inference& inference) {
+  const LoadedModel& loaded = *inference.loaded;
+  return loaded.batcher() == nullptr && loaded.pending() == 1 &&
+         loaded.IsShort(inference.bytes, kShortNs) &&
+         !fast_lane_.test_and_set(std::memory_order_acquire);
 }
 
 void V2Handlers::Infer(const std::shared_ptr<Inference>& inference) {
@@ -335,6 +351,9 @@ void V2Handlers::Complete(Inference& inference, const BatchReport& report) {
   if (WantsTiming(inference.request)) {
     AddTiming(times, loaded.model(), inference.kernel_ns, response);
   }
+  loaded.LearnTime(
+      inference.bytes,
+      times[Phase::kInput] + times[Phase::kExecute] + times[Phase::kOutput]);
   if (!report.leads) return;
   loaded.CountExecution({.rows = report.rows,
                          .requests = report.requests,

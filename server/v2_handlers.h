@@ -62,6 +62,12 @@ class V2Handlers {
   // Whoever works on it holds it.
   struct Inference;
 
+  // True if it may run on the thread that brought it: it is expected to be
+  // short, nothing that it would wait for is under way, and no other does so.
+  // LeaveFastLane must follow.
+  bool EnterFastLane(const Inference& inference);
+  void LeaveFastLane() { fast_lane_.clear(std::memory_order_release); }
+
   // Runs it, alone or joined with others.
   void Infer(const std::shared_ptr<Inference>& inference);
   // Decodes the request and makes places for its outputs in the response.
@@ -79,6 +85,7 @@ class V2Handlers {
 
   const V2Parts parts_;
   std::atomic<bool> ready_ = false;
+  std::atomic_flag fast_lane_;
   std::shared_ptr<telemetry::Number> in_flight_;
 };
 

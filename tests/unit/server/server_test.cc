@@ -71,8 +71,8 @@ class ServerTest : public ::testing::Test {
     graphs_ = v1::GraphService::NewStub(channel);
   }
 
-  // Serves a model "echo" with one input "x" of `dtype`.
-  void PublishEcho(ir::DType dtype) {
+  // Serves a model with one input "x" of `dtype`.
+  void PublishEcho(ir::DType dtype, const std::string& name = "echo") {
     v1::Graph graph;
     v1::GraphInput* input = graph.add_inputs();
     input->set_name("x");
@@ -97,7 +97,7 @@ class ServerTest : public ::testing::Test {
     ASSERT_TRUE(status.ok()) << status.error_message();
     v1::PublishRequest publish;
     publish.set_graph_id(submitted.graph_id());
-    publish.mutable_model()->set_name("echo");
+    publish.mutable_model()->set_name(name);
     publish.mutable_model()->set_version("1");
     grpc::ClientContext publish_context;
     const auto reader = graphs_->Publish(&publish_context, publish);
@@ -222,6 +222,32 @@ TEST_F(ServerTest, ARequestThatFindsTheQueueFullIsRefused) {
   const grpc::Status second = Infer(Request(ir::DType::kI8, "abc"), &response);
   EXPECT_EQ(second.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(second.error_message(), HasSubstr("requests wait already"));
+  EXPECT_TRUE(first.Finish().ok());
+}
+
+TEST_F(ServerTest, ShortRequestsDoNotStandInTheQueue) {
+  Config config;
+  config.request_threads = 1;
+  config.max_queued_requests = 0;
+  Start(config);
+  PublishEcho(ir::DType::kI8, "short");
+  inference::ModelInferRequest request = Request(ir::DType::kI8, "abc");
+  request.set_model_name("short");
+  inference::ModelInferResponse response;
+  // Its time is not known yet, so it is run as any other.
+  ASSERT_TRUE(Infer(request, &response).ok());
+  engine_.on_run = [gate = gate_] { gate->Wait(); };
+  PublishEcho(ir::DType::kI8);
+  Held first(this, "abc");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(Infer(request, &response).ok());
+    EXPECT_EQ(response.raw_output_contents(0), "abc");
+  }
+  // What such a size takes is not known.
+  request = Request(ir::DType::kI8, std::string(5000, 'a'));
+  request.set_model_name("short");
+  EXPECT_EQ(Infer(request, &response).error_code(),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_TRUE(first.Finish().ok());
 }
 

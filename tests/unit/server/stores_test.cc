@@ -286,5 +286,25 @@ TEST(WorkQueue, RunsWhatItAcceptedAndRefusesTheRestAfterShutdown) {
   EXPECT_EQ(queue.Add([&] { ++done; }).code(), absl::StatusCode::kUnavailable);
 }
 
+TEST(LoadedModel, IsShortForSizesWhoseRequestsWere) {
+  const auto model = Loaded(1);
+  EXPECT_FALSE(model->IsShort(1000, 100));
+  model->LearnTime(1000, 50);
+  EXPECT_TRUE(model->IsShort(1000, 100));
+  EXPECT_TRUE(model->IsShort(600, 100));    // Of the same power of two.
+  EXPECT_FALSE(model->IsShort(2000, 100));  // Of another.
+  // One that was long is remembered for a while.
+  model->LearnTime(1000, 1000);
+  EXPECT_FALSE(model->IsShort(1000, 100));
+  model->LearnTime(1000, 50);
+  EXPECT_FALSE(model->IsShort(1000, 100));
+  for (int i = 0; i < 100; ++i) model->LearnTime(1000, 50);
+  EXPECT_TRUE(model->IsShort(1000, 100));
+  for (const int64_t bytes : {int64_t{0}, int64_t{-1}, INT64_MAX}) {
+    model->LearnTime(bytes, 0);
+    EXPECT_TRUE(model->IsShort(bytes, 100));
+  }
+}
+
 }  // namespace
 }  // namespace quern::server
