@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/graph/simplify.h"
 #include "engine/ir/builder.h"
@@ -242,19 +243,20 @@ class Compiler {
     std::string known;
     for (Id var : vars) {
       const ir::Node& node = (*graph_.arena)[var];
-      absl::StrAppend(&known, known.empty() ? "" : ", ", node.attr->text);
+      absl::StrAppend(&known, known.empty() ? "" : ", ",
+                      base::Quoted(node.attr->text));
       if (node.attr->text != name) continue;
       if (value < node.least || value > node.greatest) {
         return absl::InvalidArgumentError(
-            absl::StrCat("size '", name, "' is ", value, ", expected ",
-                         node.least, " to ", node.greatest));
+            absl::StrCat("size ", base::Quoted(name), " is ", value,
+                         ", expected ", node.least, " to ", node.greatest));
       }
       sizes[var] = value;
       return absl::OkStatus();
     }
     return absl::InvalidArgumentError(
-        absl::StrCat("no free size is called '", name, "'; there is ",
-                     known.empty() ? "none" : known));
+        absl::StrCat("no free size is called ", base::Quoted(name),
+                     "; there is ", known.empty() ? "none" : known));
   }
 
   absl::Status Broken(const char* pass, const absl::Status& status) {
@@ -283,8 +285,9 @@ class Compiler {
       if (devices_[i].name == name) return static_cast<int>(i);
       absl::StrAppend(&known, i == 0 ? "" : ", ", devices_[i].name);
     }
-    return absl::InvalidArgumentError(absl::StrCat(
-        "no device is called '", name, "'; this server has ", known));
+    return absl::InvalidArgumentError(
+        absl::StrCat("no device is called ", base::Quoted(name),
+                     "; this server has ", known));
   }
 
   // The buffer `decl` as used on `device`. Weights and inputs have one for

@@ -13,6 +13,7 @@
 
 #include "engine/base/cgroup.h"
 #include "engine/base/no_throw.h"
+#include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/calibrate.h"
 #include "engine/canary.h"
@@ -133,8 +134,9 @@ class LoadedModel : public Model {
       for (const runtime::SizeExpr& expr : port.dims) {
         QUERN_ASSIGN_OR_RETURN(const int64_t dim, expr.Evaluate(binding.vars));
         if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes)) {
-          return absl::InvalidArgumentError(absl::StrCat(
-              "with these inputs output '", port.name, "' has the size ", dim));
+          return absl::InvalidArgumentError(
+              absl::StrCat("with these inputs output ", base::Quoted(port.name),
+                           " has the size ", dim));
         }
         dims.push_back(dim);
       }
@@ -218,8 +220,8 @@ class LoadedModel : public Model {
                       part);
     }
     if (text.empty() && !kernel.empty()) {
-      return absl::NotFoundError(
-          absl::StrCat("the model has no kernel called '", kernel, "'"));
+      return absl::NotFoundError(absl::StrCat("the model has no kernel called ",
+                                              base::Quoted(kernel)));
     }
     return text;
   }
@@ -236,24 +238,25 @@ class LoadedModel : public Model {
                          std::vector<int64_t>& vars) const {
     const PortPlan& port = compiled_.inputs[i];
     if (view.dtype != port.dtype) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("input '", port.name, "' is ", ir::Name(view.dtype),
-                       ", expected ", ir::Name(port.dtype)));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "input ", base::Quoted(port.name), " is ", ir::Name(view.dtype),
+          ", expected ", ir::Name(port.dtype)));
     }
     if (view.dims.size() != port.dims.size()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "input '", port.name, "' has the shape ", DimsText(view.dims),
-          ", expected [", absl::StrJoin(port.dim_text, ","), "]"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("input ", base::Quoted(port.name), " has the shape ",
+                       DimsText(view.dims), ", expected [",
+                       absl::StrJoin(port.dim_text, ","), "]"));
     }
     for (size_t d = 0; d < view.dims.size(); ++d) {
       const int var = port.var_of_dim[d];
       if (var < 0 || vars[var] >= 0) continue;
       const VarPlan& plan = compiled_.vars[var];
       if (view.dims[d] < plan.least || view.dims[d] > plan.greatest) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("input '", port.name, "' has the shape ",
-                         DimsText(view.dims), ", size '", plan.name,
-                         "' must be ", plan.least, " to ", plan.greatest));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "input ", base::Quoted(port.name), " has the shape ",
+            DimsText(view.dims), ", size ", base::Quoted(plan.name),
+            " must be ", plan.least, " to ", plan.greatest));
       }
       vars[var] = view.dims[d];
     }
@@ -267,21 +270,22 @@ class LoadedModel : public Model {
     for (size_t d = 0; d < view.dims.size(); ++d) {
       QUERN_ASSIGN_OR_RETURN(const int64_t want, port.dims[d].Evaluate(vars));
       if (view.dims[d] != want || want < 0) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "input '", port.name, "' has the shape ", DimsText(view.dims),
-            ", expected [", absl::StrJoin(port.dim_text, ","),
-            "] with dimension ", d, " = ", want));
+        return absl::InvalidArgumentError(
+            absl::StrCat("input ", base::Quoted(port.name), " has the shape ",
+                         DimsText(view.dims), ", expected [",
+                         absl::StrJoin(port.dim_text, ","), "] with dimension ",
+                         d, " = ", want));
       }
       if (__builtin_mul_overflow(bytes, want, &bytes)) {
         return absl::InvalidArgumentError(
-            absl::StrCat("input '", port.name, "' has the shape ",
+            absl::StrCat("input ", base::Quoted(port.name), " has the shape ",
                          DimsText(view.dims), ", which is beyond 64 bits"));
       }
     }
     if (static_cast<int64_t>(view.size) != bytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("input '", port.name, "' of shape ", DimsText(view.dims),
-                       " has ", view.size, " bytes, expected ", bytes));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "input ", base::Quoted(port.name), " of shape ", DimsText(view.dims),
+          " has ", view.size, " bytes, expected ", bytes));
     }
     return absl::OkStatus();
   }
@@ -450,7 +454,8 @@ class EngineImpl : public Engine {
     for (const OpenDevice& device : devices_) {
       if (device.name == name) return device.canary->Run();
     }
-    return absl::NotFoundError(absl::StrCat("there is no device '", name, "'"));
+    return absl::NotFoundError(
+        absl::StrCat("there is no device ", base::Quoted(name)));
   }
 
  private:
@@ -488,8 +493,8 @@ class EngineImpl : public Engine {
     int ordinal = 0;
     if (parts.size() > 2 ||
         (parts.size() == 2 && !absl::SimpleAtoi(parts[1], &ordinal))) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("device '", spec, "' is not of the form NAME[:NUMBER]"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "device ", base::Quoted(spec), " is not of the form NAME[:NUMBER]"));
     }
     std::string known;
     for (const auto& backend : backends_) {
@@ -500,13 +505,14 @@ class EngineImpl : public Engine {
                              backend->Open(ordinal, options_.device_options));
       if (!out.device->host_memory()) {
         return absl::UnimplementedError(absl::StrCat(
-            "device '", spec,
-            "' has memory of its own, which this version cannot use"));
+            "device ", base::Quoted(spec),
+            " has memory of its own, which this version cannot use"));
       }
       return absl::OkStatus();
     }
-    return absl::UnavailableError(absl::StrCat(
-        "no backend is called '", parts[0], "'; this build has ", known));
+    return absl::UnavailableError(absl::StrCat("no backend is called ",
+                                               base::Quoted(parts[0]),
+                                               "; this build has ", known));
   }
 
   // Blobs for every kernel, then loaded code in compiled.executable.

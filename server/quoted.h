@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <string>
-
-#include "absl/strings/string_view.h"
+#include "engine/base/quoted.h"
 
 namespace quern::server {
 
-// A client's text for a message: in quotes, short and printable.
-[[nodiscard]] std::string Quoted(absl::string_view text);
+using base::Quoted;
 
 }  // namespace quern::server

@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 
@@ -35,14 +36,14 @@ absl::Status CheckWeight(const Weight& weight) {
   int64_t bytes = ir::ByteSize(weight.dtype);
   for (int64_t dim : weight.dims) {
     if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("weight '", weight.name, "' has an impossible shape"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "weight ", base::Quoted(weight.name), " has an impossible shape"));
     }
   }
   if (bytes != static_cast<int64_t>(weight.data.size())) {
     return absl::InvalidArgumentError(
-        absl::StrCat("weight '", weight.name, "' has ", weight.data.size(),
-                     " bytes, its shape needs ", bytes));
+        absl::StrCat("weight ", base::Quoted(weight.name), " has ",
+                     weight.data.size(), " bytes, its shape needs ", bytes));
   }
   return absl::OkStatus();
 }
@@ -62,11 +63,11 @@ absl::Status Validate(const Graph& graph) {
   for (const Port& port : graph.outputs) {
     if (port.node == ir::kNoNode || port.node >= arena.size()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("output '", port.name, "' has no value"));
+          absl::StrCat("output ", base::Quoted(port.name), " has no value"));
     }
     if (ir::IsWeak(arena[port.node].dtype)) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "output '", port.name, "' has the weak dtype ",
+          "output ", base::Quoted(port.name), " has the weak dtype ",
           ir::Name(arena[port.node].dtype), ", cast it to a strong one"));
     }
     roots.push_back(port.node);
@@ -98,8 +99,8 @@ absl::Status Validate(const Graph& graph) {
   for (ir::Id var : used) {
     if (!given.contains(var)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("variable '", arena[var].attr->text,
-                       "' is no dimension of any input"));
+          absl::StrCat("variable ", base::Quoted(arena[var].attr->text),
+                       " is no dimension of any input"));
     }
   }
   return absl::OkStatus();

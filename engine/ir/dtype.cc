@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/quoted.h"
+
 namespace quern::ir {
 namespace {
 
@@ -44,8 +46,8 @@ absl::StatusOr<DType> ParseDType(absl::string_view name) {
     if (name == kRows[i].text) return static_cast<DType>(i);
     absl::StrAppend(&known, i == 0 ? "" : " ", kRows[i].text);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown dtype '", name, "', expected one of: ", known));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "unknown dtype ", base::Quoted(name), ", expected one of: ", known));
 }
 
 bool IsWeak(DType dtype) {

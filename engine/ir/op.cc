@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/quoted.h"
+
 namespace quern::ir {
 namespace {
 
@@ -28,7 +30,8 @@ absl::StatusOr<Op> ParseOp(absl::string_view name) {
   for (int i = 0; i < kNumOps; ++i) {
     if (name == kInfos[i].text) return static_cast<Op>(i);
   }
-  return absl::InvalidArgumentError(absl::StrCat("unknown op '", name, "'"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown op ", base::Quoted(name)));
 }
 
 }  // namespace quern::ir

@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
+#include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 
 namespace quern::kernel {
@@ -55,7 +56,7 @@ absl::StatusOr<int64_t> ParseValue(DType dtype, absl::string_view text) {
     return value;
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      "expected a value of ", ir::Name(dtype), ", got '", text, "'"));
+      "expected a value of ", ir::Name(dtype), ", got ", base::Quoted(text)));
 }
 
 std::string ImmediateText(const Instruction& i) {
@@ -87,7 +88,7 @@ absl::StatusOr<int64_t> ParseField(absl::string_view word,
   if (!absl::ConsumePrefix(&word, name) || !absl::ConsumePrefix(&word, "=") ||
       !absl::SimpleAtoi(word, &value)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("expected ", name, "=NUMBER, got '", word, "'"));
+        absl::StrCat("expected ", name, "=NUMBER, got ", base::Quoted(word)));
   }
   return value;
 }
@@ -106,8 +107,8 @@ absl::StatusOr<Instruction> ParseHead(absl::string_view word) {
     uint32_t lanes = 0;
     if (!absl::SimpleAtoi(type.second, &lanes) ||
         lanes > std::numeric_limits<uint16_t>::max()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("expected a number of lanes, got '", type.second, "'"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "expected a number of lanes, got ", base::Quoted(type.second)));
     }
     i.lanes = static_cast<uint16_t>(lanes);
   }
@@ -133,7 +134,7 @@ absl::StatusOr<Instruction> ParseInstruction(
       i.srcs.push_back(src);
     } else {
       return absl::InvalidArgumentError(
-          absl::StrCat("expected an operand, got '", words[w], "'"));
+          absl::StrCat("expected an operand, got ", base::Quoted(words[w])));
     }
   }
   return i;
@@ -571,8 +572,9 @@ absl::StatusOr<Program> ParseProgram(absl::string_view text) {
         absl::StrSplit(line, ' ', absl::SkipEmpty());
     if (words.empty()) continue;
     if (program.name.empty() && words[0] != "kernel") {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "line ", number, ": expected 'kernel NAME', got '", words[0], "'"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("line ", number, ": expected 'kernel NAME', got ",
+                       base::Quoted(words[0])));
     }
     if (absl::Status status = ParseLine(words, program); !status.ok()) {
       return absl::InvalidArgumentError(

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/quoted.h"
+
 namespace quern::runtime {
 
 absl::StatusOr<SizeExpr> SizeExpr::Of(const ir::Arena& arena, ir::Id id,
@@ -37,8 +39,8 @@ absl::StatusOr<SizeExpr> SizeExpr::Of(const ir::Arena& arena, ir::Id id,
     if (node.op == ir::Op::kVar) {
       const auto it = std::find(vars.begin(), vars.end(), at);
       if (it == vars.end()) {
-        status = absl::InternalError(
-            absl::StrCat("size uses unknown variable '", node.attr->text, "'"));
+        status = absl::InternalError(absl::StrCat(
+            "size uses unknown variable ", base::Quoted(node.attr->text)));
       }
       push(Kind::kVar, it - vars.begin());
       return;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
+#include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/symbolic.h"
@@ -82,8 +83,9 @@ class Rangeifier {
         if (!device_[src].has_value() || node.op == Op::kCopy) continue;
         if (device_[id].has_value() && *device_[id] != *device_[src]) {
           return absl::InvalidArgumentError(absl::StrCat(
-              "operands of ", ir::Name(node.op), " are on '", *device_[id],
-              "' and on '", *device_[src], "'; put a copy between them"));
+              "operands of ", ir::Name(node.op), " are on ",
+              base::Quoted(*device_[id]), " and on ",
+              base::Quoted(*device_[src]), "; put a copy between them"));
         }
         device_[id] = device_[src];
       }

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/quoted.h"
 #include "engine/graph/contraction.h"
 #include "engine/graph/movement.h"
 #include "engine/graph/reduction.h"
@@ -248,8 +249,9 @@ Results PadWith(Builder& b, Operands x, const Attributes& a) {
       return {graph::PadWith(b, x[0], before, after, row.mode, value)};
     }
   }
-  return {b.Invalid(absl::StrCat(
-      "padding mode is constant, edge, reflect or wrap, got '", name, "'"))};
+  return {b.Invalid(
+      absl::StrCat("padding mode is constant, edge, reflect or wrap, got ",
+                   base::Quoted(name)))};
 }
 
 Results Take(Builder& b, Operands x, const Attributes& a) {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/quoted.h"
 #include "engine/ir/op.h"
 #include "server/import/graph/vocabulary.h"
 
@@ -139,8 +140,9 @@ Results Reduce(Builder& b, Operands x, const Attributes& a) {
   for (Op op : {Op::kAdd, Op::kMul, Op::kMax, Op::kMin}) {
     if (name == ir::Name(op)) return {b.Reduce(op, x[0], a["axes"].integers)};
   }
-  return {b.Invalid(absl::StrCat(
-      "a reduction's operation is add, mul, max or min, got '", name, "'"))};
+  return {b.Invalid(
+      absl::StrCat("a reduction's operation is add, mul, max or min, got ",
+                   base::Quoted(name)))};
 }
 
 Results Copy(Builder& b, Operands x, const Attributes& a) {

@@ -196,7 +196,7 @@ TEST(Compile, SaysWhatIsWrongWithItsOptions) {
     const char* message;
   };
   for (const Row& row :
-       {Row{"m", 8, "cpu", "no free size is called 'm'; there is n"},
+       {Row{"m", 8, "cpu", "no free size is called 'm'; there is 'n'"},
         Row{"n", 0, "cpu", "size 'n' is 0, expected 1 to 1024"},
         Row{"n", 1025, "cpu", "size 'n' is 1025, expected 1 to 1024"},
         Row{"n", 8, "tpu", "no device is called 'tpu'; this server has cpu"}}) {
@@ -206,6 +206,13 @@ TEST(Compile, SaysWhatIsWrongWithItsOptions) {
     EXPECT_EQ(CompileFor(null::Shape::kAvx512, "dynamic_add", options).status(),
               absl::InvalidArgumentError(row.message));
   }
+}
+
+TEST(Compile, QuotesNamesThatNoTerminalBears) {
+  base::CompileOptions options;
+  options.device = "a\n\x1b[2J";
+  const auto compiled = CompileFor(null::Shape::kAvx2, "dynamic_add", options);
+  EXPECT_THAT(compiled.status().message(), HasSubstr("'a\\n\\x1b[2J'"));
 }
 
 TEST(Compile, EndsWhenItsTimeIsUp) {
