@@ -5,20 +5,23 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/quoted.h"
 #include "engine/ir/symbolic.h"
 
 namespace quern::ir {
 
 std::string SizeText(const Arena& arena, Id size) {
   const Node& node = arena[size];
+  if (node.unfolded > kMaxSizeNodes) return "...";
   const auto src = [&](int i) { return SizeText(arena, node.srcs[i]); };
   switch (node.op) {
     case Op::kConst:
       return absl::StrCat(arena.IntValue(size));
     case Op::kVar:
-      return node.attr->text;
+      return absl::Utf8SafeCHexEscape(node.attr->text);
     case Op::kRange:
       return absl::StrCat("r", node.attr->ints[0]);
     case Op::kAdd:
@@ -77,12 +80,28 @@ std::vector<Id> Builder::Dims(Id x) const {
   return {dims.begin(), dims.end()};
 }
 
+Id Builder::Dim(Id x, int64_t axis) {
+  const int rank = Rank(x);
+  const int64_t at = Axis(axis, rank);
+  const bool found = axis >= -rank && axis < rank;
+  return found ? arena_.DimsOf(x)[at] : Int(1);
+}
+
 int64_t Builder::Axis(int64_t axis, int rank) {
   if (axis < -rank || axis >= rank) {
     Invalid(absl::StrCat("axis ", axis, " is outside a tensor of rank ", rank));
     return 0;
   }
   return axis < 0 ? axis + rank : axis;
+}
+
+bool Builder::IsShort(Id size) {
+  const uint32_t nodes = arena_[size].unfolded;
+  if (nodes <= kMaxSizeNodes) return true;
+  Invalid(absl::StrCat("a symbolic size is an expression of ", nodes,
+                       " operations and operands, the limit is ",
+                       kMaxSizeNodes));
+  return false;
 }
 
 ShapeId Builder::CheckedShape(absl::Span<const Id> dims) {
@@ -98,7 +117,13 @@ ShapeId Builder::CheckedShape(absl::Span<const Id> dims) {
       Invalid(absl::StrCat("negative dimension in shape ", ShapeText(dims)));
       return kScalarShape;
     }
+    if (node.least > kMaxElements) {
+      Invalid(absl::StrCat("a dimension is at least ", node.least,
+                           ", the limit is ", kMaxElements));
+      return kScalarShape;
+    }
     if (!arena_.IsConst(dim)) {
+      if (!IsShort(dim)) return kScalarShape;
       const size_t terms = TermsOf(arena_, dim).size();
       if (terms > static_cast<size_t>(kMaxSizeTerms)) {
         Invalid(absl::StrCat("a symbolic size has ", terms,
@@ -144,8 +169,8 @@ Id Builder::Weight(int slot, DType dtype, absl::Span<const Id> dims) {
 
 Id Builder::Var(absl::string_view name, int64_t least, int64_t greatest) {
   if (least < 0 || greatest < least) {
-    return Invalid(absl::StrCat("variable '", name, "' has the bounds ", least,
-                                "..", greatest));
+    return Invalid(absl::StrCat("variable ", base::Quoted(name),
+                                " has the bounds ", least, "..", greatest));
   }
   if (least == greatest) return Int(least);
   return arena_.Make(Op::kVar, DType::kWeakInt, {},
@@ -258,6 +283,13 @@ Id Builder::Pad(Id x, absl::Span<const Id> before, absl::Span<const Id> after) {
                                   SizeText(arena_, before[i]), ",",
                                   SizeText(arena_, after[i]), " of axis ", i));
     }
+    // What is larger makes no tensor, and its sums would not be exact.
+    if (arena_[before[i]].least > kMaxElements ||
+        arena_[after[i]].least > kMaxElements) {
+      return Invalid(absl::StrCat("padding ", SizeText(arena_, before[i]), ",",
+                                  SizeText(arena_, after[i]), " of axis ", i,
+                                  ", the limit is ", kMaxElements));
+    }
     none &= arena_.IsInt(before[i], 0) && arena_.IsInt(after[i], 0);
     srcs.push_back(before[i]);
     result.push_back(
@@ -341,6 +373,7 @@ Id Builder::Concat(absl::Span<const Id> parts, int64_t axis) {
     }
     if (arena_.IsInt(other[axis], 0)) continue;
     dims[axis] = ir::Add(arena_, dims[axis], other[axis]);
+    if (!IsShort(dims[axis])) return kNoNode;
     kept.push_back(Cast(part, dtype));
   }
   if (Bad(kept)) return kNoNode;

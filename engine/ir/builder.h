@@ -27,6 +27,8 @@ inline constexpr int kMaxRank = 16;
 inline constexpr int64_t kMaxElements = int64_t{1} << 40;
 // Greatest number of terms in one symbolic size.
 inline constexpr int kMaxSizeTerms = 64;
+// Greatest number of operations and operands in one, written out.
+inline constexpr uint32_t kMaxSizeNodes = 1024;
 
 class Builder {
  public:
@@ -106,8 +108,13 @@ class Builder {
 
   // Shapes.
   std::vector<Id> Dims(Id x) const;
+  // The size of one axis, which may count from the end; records an error, and
+  // gives 1, if there is no such axis.
+  Id Dim(Id x, int64_t axis);
   int Rank(Id x) const { return x == kNoNode ? 0 : arena_.Rank(x); }
-  DType DTypeOf(Id x) const { return arena_[x].dtype; }
+  DType DTypeOf(Id x) const {
+    return x == kNoNode ? DType::kF32 : arena_[x].dtype;
+  }
   // `axis` counted from 0; records an error if it is out of range.
   int64_t Axis(int64_t axis, int rank);
   // "[2,3,n]".
@@ -117,6 +124,7 @@ class Builder {
  private:
   bool Bad(absl::Span<const Id> operands) const;
   ShapeId CheckedShape(absl::Span<const Id> dims);  // Records errors.
+  bool IsShort(Id size);  // Within kMaxSizeNodes; else records an error.
   // The common shape of `operands` and each expanded to it.
   bool Broadcast(std::vector<Id>& operands, absl::string_view what);
 
@@ -125,7 +133,7 @@ class Builder {
   std::string context_;
 };
 
-// Text of a size: "3", "n", "(n+1)/2".
+// Text of a size: "3", "n", "(n+1)/2"; printable whatever names it has.
 [[nodiscard]] std::string SizeText(const Arena& arena, Id size);
 
 }  // namespace quern::ir

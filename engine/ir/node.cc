@@ -86,6 +86,10 @@ Id Arena::Make(Op op, DType dtype, absl::Span<const Id> srcs, Attr attr,
     attrs_.push_back(std::make_unique<Attr>(std::move(attr)));
     node.attr = attrs_.back().get();
   }
+  uint64_t unfolded = 1;
+  for (Id src : srcs) unfolded += nodes_[src].unfolded;
+  node.unfolded =
+      static_cast<uint32_t>(std::min<uint64_t>(unfolded, UINT32_MAX));
   const Bounds bounds = BoundsFor(*this, node);
   node.least = bounds.least;
   node.greatest = bounds.greatest;

@@ -78,6 +78,10 @@ struct Node {
   Op op = Op::kConst;
   DType dtype = DType::kWeakInt;
   ShapeId shape = kScalarShape;
+  // Nodes of the expression if every use were a copy, as far as 32 bits count:
+  // what walks an expression without a memory asks for this first, because a
+  // few nodes from outside can stand for more than any machine has time for.
+  uint32_t unfolded = 1;
   absl::Span<const Id> srcs;   // In the arena.
   const Attr* attr = nullptr;  // In the arena; never null.
   uint64_t hash = 0;  // Of the structure; the same in every arena and process.

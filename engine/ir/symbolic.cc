@@ -50,6 +50,20 @@ using Polynomial = std::vector<Term>;  // Sorted by factors, no zeros.
 // Products with more terms than this stay products: a graph from outside must
 // not make a size explode.
 constexpr size_t kMaxTerms = 1024;
+constexpr size_t kMaxDegree = 64;
+
+// What is larger, unfolded, is an atom, so that each operation is done in
+// bounded time.
+constexpr uint32_t kMaxUnfolded = 4096;
+
+// As a division truncates; the quotient of the least number by -1 saturates.
+int64_t SatDiv(int64_t a, int64_t b) { return b == -1 ? SatMul(a, -1) : a / b; }
+bool IsMultiple(int64_t a, int64_t b) { return b == -1 || a % b == 0; }
+
+// The greatest common divisor; 1 for numbers that are no longer exact.
+int64_t Gcd(int64_t a, int64_t b) {
+  return a == kLow || b == kLow ? 1 : std::gcd(a, b);
+}
 
 int OrderOf(Op op) {
   if (op == Op::kRange) return 0;
@@ -116,30 +130,51 @@ Polynomial Multiplied(const Arena& arena, const Polynomial& a,
   return Normalized(arena, std::move(out));
 }
 
-Polynomial PolynomialOf(const Arena& arena, Id id) {
+size_t Degree(const Polynomial& p) {
+  size_t degree = 0;
+  for (const Term& term : p) degree = std::max(degree, term.factors.size());
+  return degree;
+}
+
+// Whether the product of both is kept in normal form.
+bool MayMultiply(const Polynomial& a, const Polynomial& b) {
+  return a.size() * b.size() <= kMaxTerms &&
+         Degree(a) + Degree(b) <= kMaxDegree;
+}
+
+Polynomial PolynomialOf(const Arena& arena, Id id);
+
+// Adds the terms of `id`, of which equal ones may be several, to `out`.
+void Collect(const Arena& arena, Id id, Polynomial& out) {
   const Node& node = arena[id];
-  if (node.dtype == DType::kWeakInt) {
+  if (node.dtype == DType::kWeakInt && node.unfolded <= kMaxUnfolded) {
     switch (node.op) {
       case Op::kConst:
-        if (node.attr->ints[0] == 0) return {};
-        return {{{}, node.attr->ints[0]}};
-      case Op::kAdd: {
-        Polynomial p = PolynomialOf(arena, node.srcs[0]);
-        Polynomial q = PolynomialOf(arena, node.srcs[1]);
-        p.insert(p.end(), q.begin(), q.end());
-        return Normalized(arena, std::move(p));
-      }
+        if (node.attr->ints[0] != 0) out.push_back({{}, node.attr->ints[0]});
+        return;
+      case Op::kAdd:
+        Collect(arena, node.srcs[0], out);
+        Collect(arena, node.srcs[1], out);
+        return;
       case Op::kMul: {
         const Polynomial p = PolynomialOf(arena, node.srcs[0]);
         const Polynomial q = PolynomialOf(arena, node.srcs[1]);
-        if (p.size() * q.size() > kMaxTerms) break;
-        return Multiplied(arena, p, q);
+        if (!MayMultiply(p, q)) break;
+        const Polynomial product = Multiplied(arena, p, q);
+        out.insert(out.end(), product.begin(), product.end());
+        return;
       }
       default:
         break;
     }
   }
-  return {{{id}, 1}};
+  out.push_back({{id}, 1});
+}
+
+Polynomial PolynomialOf(const Arena& arena, Id id) {
+  Polynomial p;
+  Collect(arena, id, p);
+  return Normalized(arena, std::move(p));
 }
 
 void Scale(Polynomial& p, int64_t by) {
@@ -170,8 +205,8 @@ Id NodeOf(Arena& arena, const Polynomial& p) {
 
 // The factors of `a` without those of `b`; false if `b` has others.
 bool Divides(const Arena& arena, const Term& b, const Term& a, Term* quotient) {
-  if (a.coefficient % b.coefficient != 0) return false;
-  quotient->coefficient = a.coefficient / b.coefficient;
+  if (!IsMultiple(a.coefficient, b.coefficient)) return false;
+  quotient->coefficient = SatDiv(a.coefficient, b.coefficient);
   quotient->factors = a.factors;
   for (Id factor : b.factors) {
     auto it =
@@ -312,7 +347,7 @@ Id Mul(Arena& arena, Id a, Id b) {
   if (arena.IsInt(b, 1)) return a;
   const Polynomial p = PolynomialOf(arena, a);
   const Polynomial q = PolynomialOf(arena, b);
-  if (p.size() * q.size() > kMaxTerms) {
+  if (!MayMultiply(p, q)) {
     return arena.Make(Op::kMul, DType::kWeakInt, {a, b});
   }
   return NodeOf(arena, Multiplied(arena, p, q));
@@ -322,7 +357,7 @@ Id IDiv(Arena& arena, Id a, Id b) {
   if (arena.IsInt(b, 1)) return a;
   if (arena.IsConst(a) && arena.IsConst(b)) {
     const int64_t d = arena.IntValue(b);
-    return arena.Int(d == 0 ? 0 : arena.IntValue(a) / d);
+    return arena.Int(d == 0 ? 0 : SatDiv(arena.IntValue(a), d));
   }
   const auto plain = [&] {
     return arena.Make(Op::kIDiv, DType::kWeakInt, {a, b});
@@ -361,7 +396,7 @@ Id IDiv(Arena& arena, Id a, Id b) {
     if (term.factors.empty()) {
       constant = term.coefficient;
     } else {
-      g = std::gcd(g, term.coefficient);
+      g = Gcd(g, term.coefficient);
       has_terms = true;
     }
   }
@@ -380,7 +415,7 @@ Id Mod(Arena& arena, Id a, Id b) {
   if (arena.IsInt(b, 1)) return arena.Int(0);
   if (arena.IsConst(a) && arena.IsConst(b)) {
     const int64_t d = arena.IntValue(b);
-    return arena.Int(d == 0 ? 0 : arena.IntValue(a) % d);
+    return arena.Int(d == 0 || d == -1 ? 0 : arena.IntValue(a) % d);
   }
   const auto plain = [&](Id x) {
     return arena.Make(Op::kMod, DType::kWeakInt, {x, b});
@@ -402,7 +437,7 @@ Id Mod(Arena& arena, Id a, Id b) {
   }
   Polynomial p = PolynomialOf(arena, a);
   int64_t g = by;
-  for (const Term& term : p) g = std::gcd(g, term.coefficient);
+  for (const Term& term : p) g = Gcd(g, term.coefficient);
   if (g > 1) {
     for (Term& term : p) term.coefficient /= g;
     const Id reduced = Mod(arena, NodeOf(arena, p), arena.Int(by / g));
@@ -445,7 +480,7 @@ Id Less(Arena& arena, Id a, Id b) {
   }
   if (constant != 0 && !p.empty()) {
     a = NodeOf(arena, p);
-    b = Add(arena, b, arena.Int(-constant));
+    b = Add(arena, b, arena.Int(SatMul(constant, -1)));
   }
   return arena.Make(Op::kCmpLt, DType::kBool, {a, b});
 }

@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
+#include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/ir/builder.h"
 #include "engine/ir/symbolic.h"
@@ -20,16 +21,11 @@
 namespace quern::graph_import {
 namespace {
 
+using base::Quoted;
 using ir::Id;
 
 constexpr int64_t kGreatestSize = (int64_t{1} << 31) - 1;
 constexpr size_t kMaxNameBytes = 4096;
-
-// A client's text in a message: short and printable.
-std::string Quoted(absl::string_view text) {
-  const std::string escaped = absl::CHexEscape(text.substr(0, 80));
-  return absl::StrCat("'", escaped, text.size() > 80 ? "..." : "", "'");
-}
 
 absl::StatusOr<ir::DType> TypeOf(v1::DataType type) {
   switch (type) {
@@ -189,7 +185,7 @@ class Importer {
                            Quoted(size.axis_of().value()), " of rank ", rank));
         }
         if (axis < 0) axis += rank;
-        return builder_.Dims(value.node)[axis];
+        return builder_.Dim(value.node, axis);
       }
       case v1::Size::KIND_NOT_SET:
         return builder_.Int(0);
@@ -246,6 +242,11 @@ class Importer {
     for (size_t i = 1; i < operands.size(); ++i) {
       QUERN_RETURN_IF_ERROR(CheckSize(operation.kind(), result, operands[i]));
       result = function(arena, result, operands[i]);
+      if (arena[result].unfolded > ir::kMaxSizeNodes) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("a size is an expression of more than ",
+                         ir::kMaxSizeNodes, " operations and operands"));
+      }
     }
     return result;
   }
@@ -349,7 +350,7 @@ class Importer {
                                    ? absl::StrCat(" ", Quoted(node.results(0)))
                                    : "";
     return Named(absl::StrCat("node ", index, result, " (",
-                              node.op().substr(0, 80), ")"),
+                              absl::CHexEscape(node.op().substr(0, 80)), ")"),
                  BuildNode(node));
   }
 

@@ -252,5 +252,24 @@ TEST(Builder, DoesNothingWhereNothingChanges) {
   EXPECT_EQ(b.Where(scene.t, scene.x, scene.x), scene.x);
 }
 
+TEST(Builder, RefusesWhatIsPaddedBeyondAllSizes) {
+  Arena arena;
+  Builder b(&arena);
+  const Id x = b.Input(0, DType::kF32, std::vector<Id>{b.Var("n", 1, 64)});
+  b.Pad(x, std::vector<Id>{b.Int(0)}, std::vector<Id>{b.Int(INT64_MAX)});
+  EXPECT_THAT(b.status().message(),
+              ::testing::HasSubstr("the limit is 1099511627776"));
+}
+
+TEST(Builder, ASizeOfAnAxisThatThereIsNotIsAnError) {
+  Arena arena;
+  Builder b(&arena);
+  const Id x = b.Input(0, DType::kF32, std::vector<Id>{b.Int(7)});
+  EXPECT_TRUE(arena.IsInt(b.Dim(x, -1), 7));
+  EXPECT_TRUE(b.ok());
+  EXPECT_TRUE(arena.IsInt(b.Dim(x, 1), 1));
+  EXPECT_THAT(b.status().message(), ::testing::HasSubstr("axis 1 is outside"));
+}
+
 }  // namespace
 }  // namespace quern::ir

@@ -292,5 +292,24 @@ TEST_F(SymbolicRule, RoundsUp) {
   EXPECT_EQ(CeilDiv(arena_, Int(17), Int(8)), Int(3));
 }
 
+TEST(Symbolic, DividesTheLeastNumberByMinusOne) {
+  Arena arena;
+  const Id least = arena.Int(INT64_MIN);
+  EXPECT_TRUE(arena.IsInt(IDiv(arena, least, arena.Int(-1)), INT64_MAX));
+  EXPECT_TRUE(arena.IsInt(Mod(arena, least, arena.Int(-1)), 0));
+}
+
+TEST(Symbolic, SquaringWithoutEndEnds) {
+  Arena arena;
+  const Id n = arena.Make(Op::kVar, DType::kWeakInt, {}, Attr{{1, 64}, "n"});
+  Id power = n;
+  Id sum = n;
+  for (int i = 0; i < 200; ++i) {
+    power = Mul(arena, power, power);
+    sum = Add(arena, power, Max(arena, sum, IDiv(arena, sum, arena.Int(2))));
+  }
+  EXPECT_LT(arena.size(), 100'000);
+}
+
 }  // namespace
 }  // namespace quern::ir

@@ -351,6 +351,35 @@ TEST(GraphImport, AGraphOverTheLimitOfNodesIsRefused) {
                                 "the graph has 2 nodes, the limit is 1"));
 }
 
+// A vector for each level, of a size that names that of the level below twice.
+std::string SizesOfSizes(int levels) {
+  std::string text = WithInput(
+      "nodes { op: 'const' results: 'c' attributes { key: 'value' "
+      "value { float_value: 1 } } }");
+  std::string below = "axis_of { value: 'x' axis: 0 }";
+  for (int i = 0; i < levels; ++i) {
+    const auto operation = [](const std::string& kind, const std::string& a,
+                              const std::string& b) {
+      return absl::StrCat("operation { kind: KIND_", kind, " operands { ", a,
+                          " } operands { ", b, " } }");
+    };
+    absl::StrAppend(
+        &text, "nodes { op: 'quern.broadcast_to@1' operands: 'c' results: 'v",
+        i, "' attributes { key: 'dims' value { sizes { values { ",
+        operation("MAX", operation("DIV", below, "constant: 2"),
+                  operation("MOD", below, "constant: 1000")),
+        " } } } } }");
+    below = absl::StrCat("axis_of { value: 'v", i, "' axis: 0 }");
+  }
+  return absl::StrCat(text, "outputs { name: 'v", levels - 1, "' }");
+}
+
+TEST(GraphImport, RefusesASizeThatUnfoldsWithoutEnd) {
+  EXPECT_TRUE(Import(SizesOfSizes(5)).ok());
+  EXPECT_THAT(std::string(Import(SizesOfSizes(60)).status().message()),
+              HasSubstr("more than 1024 operations and operands"));
+}
+
 TEST(GraphImport, HostileNamesAreQuotedPrintably) {
   const auto graph = Import(WithInput(Node("a\\001\\377b", "operands: 'x'")));
   EXPECT_THAT(std::string(graph.status().message()), HasSubstr("'a\\x01"));
