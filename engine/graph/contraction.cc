@@ -60,8 +60,8 @@ Id WideMatMul(Builder& b, Id x, Id y) {
   if (column) y = Unsqueeze(b, y, {1});
   const int rank_x = b.Rank(x);
   const int rank_y = b.Rank(y);
-  const Id inner_x = b.Dims(x)[rank_x - 1];
-  const Id inner_y = b.Dims(y)[rank_y - 2];
+  const Id inner_x = b.Dim(x, rank_x - 1);
+  const Id inner_y = b.Dim(y, rank_y - 2);
   if (!ir::ProvablyEqual(b.arena(), inner_x, inner_y)) {
     return b.Invalid(absl::StrCat("matmul inner dimensions differ: ", shapes));
   }
@@ -162,7 +162,7 @@ Id Convolution(Builder& b, Id x, Id w, Id bias, int64_t groups,
   const int64_t filters = sizes[0];
   const int64_t channels = sizes[1];  // Of one group.
   if (groups < 1 || channels < 1 || filters < 1 || filters % groups != 0 ||
-      !ir::ProvablyEqual(b.arena(), b.Dims(x)[1],
+      !ir::ProvablyEqual(b.arena(), b.Dim(x, 1),
                          ir::Mul(b.arena(), b.Int(channels), b.Int(groups)))) {
     return b.Invalid(absl::StrCat("convolution of ", b.ShapeText(x), " with ",
                                   b.ShapeText(w), " in ", groups, " groups"));

@@ -190,7 +190,7 @@ namespace {
 Id SliceForward(Builder& b, Id x, int64_t axis, Id begin, Id end,
                 int64_t step) {
   ir::Arena& arena = b.arena();
-  const Id extent = b.Dims(x)[axis];
+  const Id extent = b.Dim(x, axis);
   Id span = ir::Sub(arena, end, begin);
   if (arena[span].least < 0) span = ir::Max(arena, span, b.Int(0));
   const Id count = ir::CeilDiv(arena, span, b.Int(step));
@@ -223,7 +223,7 @@ Id Slice(Builder& b, Id x, absl::Span<const SliceAxis> axes) {
     if (Failed(b, x)) return kNoNode;
     const int64_t axis = b.Axis(part.axis, b.Rank(x));
     if (!b.ok()) return kNoNode;
-    const Id size = b.Dims(x)[axis];
+    const Id size = b.Dim(x, axis);
     if (part.step == 0 || part.step == std::numeric_limits<int64_t>::min()) {
       return b.Invalid(absl::StrCat("slice with step ", part.step));
     }
@@ -330,7 +330,7 @@ Id Take(Builder& b, Id x, Id indices, int64_t axis) {
   if (Failed(b, x) || Failed(b, indices)) return kNoNode;
   axis = b.Axis(axis, b.Rank(x));
   if (!b.ok()) return kNoNode;
-  return b.Gather(x, FromStart(b, indices, b.Dims(x)[axis]), axis);
+  return b.Gather(x, FromStart(b, indices, b.Dim(x, axis)), axis);
 }
 
 Id GatherElements(Builder& b, Id x, Id indices, int64_t axis) {
@@ -382,7 +382,7 @@ int64_t CoordinateCount(Builder& b, Id indices, int64_t most) {
     b.Invalid("indices need at least one axis");
     return 0;
   }
-  const Id last = b.Dims(indices)[rank - 1];
+  const Id last = b.Dim(indices, rank - 1);
   if (!b.arena().IsConst(last) || b.arena().IntValue(last) < 1 ||
       b.arena().IntValue(last) > most) {
     b.Invalid(absl::StrCat(
@@ -430,8 +430,8 @@ Id ScatterRows(Builder& b, Id data, Id positions, Id updates, Op combine) {
   if (Failed(b, data) || Failed(b, positions) || Failed(b, updates)) {
     return kNoNode;
   }
-  const Id n = b.Dims(data)[0];
-  const Id m = b.Dims(positions)[0];
+  const Id n = b.Dim(data, 0);
+  const Id m = b.Dim(positions, 0);
   const Id places = Positions(b, n, 0, 2, DType::kI64);
   const Id hits =
       b.Equal(places, b.Cast(b.Reshape(positions, {b.Int(1), m}), DType::kI64));

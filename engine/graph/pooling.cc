@@ -190,7 +190,7 @@ Id CountsOf(Builder& b, const Plan& plan, Id size, size_t i, int rank,
                               o.windows.dilations[i]);
   const Id counts = b.Reduce(Op::kAdd, windows, {1});
   if (Failed(b, counts)) return kNoNode;
-  dims[axis] = b.Dims(counts)[0];
+  dims[axis] = b.Dim(counts, 0);
   return b.Reshape(counts, dims);
 }
 

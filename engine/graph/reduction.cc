@@ -115,7 +115,7 @@ Id ArgReduce(Builder& b, Id x, int64_t axis, const ArgOptions& options) {
   if (Failed(b, x)) return kNoNode;
   axis = b.Axis(axis, b.Rank(x));
   if (!b.ok()) return kNoNode;
-  const Id size = b.Dims(x)[axis];
+  const Id size = b.Dim(x, axis);
   const Id best =
       Reduced(b, options.greatest ? Op::kMax : Op::kMin, x, {axis}, true);
   Id hit = b.Equal(x, best);
@@ -138,7 +138,7 @@ Id Cumulative(Builder& b, Id x, int64_t axis,
   const int rank = b.Rank(x);
   axis = b.Axis(axis, rank);
   if (!b.ok()) return kNoNode;
-  const Id size = b.Dims(x)[axis];
+  const Id size = b.Dim(x, axis);
   const DType dtype = b.DTypeOf(x);
   // [.., here, there, ..]: the elements there that count here.
   const Id here = Positions(b, size, axis, rank + 1, DType::kI64);
@@ -157,7 +157,7 @@ TopKResult TopK(Builder& b, Id x, Id k, int64_t axis, bool greatest) {
   const int rank = b.Rank(x);
   axis = b.Axis(axis, rank);
   if (!b.ok()) return {};
-  const Id size = b.Dims(x)[axis];
+  const Id size = b.Dim(x, axis);
   const Id work = ir::Mul(b.arena(), size, ir::Product(b.arena(), b.Dims(x)));
   if (b.arena()[work].greatest > kMaxSortWork) {
     b.Fail(absl::UnimplementedError(
@@ -206,7 +206,7 @@ Id Hardmax(Builder& b, Id x, int64_t axis) {
   if (!b.ok()) return kNoNode;
   const DType dtype = b.DTypeOf(x);
   const Id place = ArgReduce(b, x, axis, {});
-  const Id at = Positions(b, b.Dims(x)[axis], axis, b.Rank(x), DType::kI64);
+  const Id at = Positions(b, b.Dim(x, axis), axis, b.Rank(x), DType::kI64);
   return b.Where(b.Equal(at, place), b.Cast(b.Int(1), dtype),
                  b.Cast(b.Int(0), dtype));
 }

@@ -213,7 +213,7 @@ Id Resize(Builder& b, Id x, const std::vector<ResizeAxis>& axes,
   }
   for (const ResizeAxis& axis : axes) {
     if (!b.ok() || x == kNoNode) return kNoNode;
-    const Id from = b.Dims(x)[axis.axis];
+    const Id from = b.Dim(x, axis.axis);
     const bool crop = options.coordinates == Coordinates::kCropAndResize;
     if (from == axis.size && !crop && axis.scale == 1) continue;
     if (!b.arena().IsConst(from) || !b.arena().IsConst(axis.size)) {

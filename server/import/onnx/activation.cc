@@ -47,7 +47,7 @@ void PRelu(NodeCall& c) {
   // Before opset 7 a list of slopes belonged to the channels, axis 1.
   if (c.opset() < 7 && c.ok() && c.Rank(1) == 1 && c.Rank(0) > 2) {
     std::vector<Id> dims(static_cast<size_t>(c.Rank(0)) - 1, c.b().Int(1));
-    dims[0] = c.Dims(1)[0];
+    dims[0] = c.Dim(1, 0);
     slope = c.b().Reshape(slope, dims);
   }
   c.Set(0, graph::LeakyRelu(c.b(), c.In(0), slope));

@@ -96,7 +96,7 @@ Masking MaskingOf(NodeCall& c, Id queries, Id keys, Id past) {
   const Id column = graph::Positions(b, keys, 3, 4, DType::kI64);
   Id length = kNoNode;
   if (lengths != kNoNode && c.ok()) {
-    const Id batch = b.Dims(lengths)[0];
+    const Id batch = b.Dim(lengths, 0);
     length = b.Cast(b.Reshape(lengths, {batch, b.Int(1), b.Int(1), b.Int(1)}),
                     DType::kI64);
     Allow(b, masking, b.Less(column, length));
@@ -144,7 +144,7 @@ void Attention(NodeCall& c) {
   Id v = SplitHeads(c, c.In(2), c.Int("kv_num_heads", 0));
   Id past = kNoNode;
   if (c.Has(4) && c.Has(5) && c.ok()) {
-    past = c.Dims(4)[2];
+    past = c.Dim(4, 2);
     k = b.Concat({c.In(4), k}, 2);
     v = b.Concat({c.In(5), v}, 2);
   }
@@ -152,7 +152,7 @@ void Attention(NodeCall& c) {
   c.Set(2, v);
   if (!c.ok()) return;
   const std::vector<Id> d = b.Dims(q);
-  const Id keys = b.Dims(k)[2];
+  const Id keys = b.Dim(k, 2);
   if (d.size() != 4 || b.Rank(k) != 4 || b.Rank(v) != 4) {
     c.Invalid(absl::StrCat("queries ", b.ShapeText(q), ", keys ",
                            b.ShapeText(k), " and values ", b.ShapeText(v)));
@@ -192,7 +192,7 @@ void Attention(NodeCall& c) {
   const Id values = RepeatHeads(c, v, d[1]);
   Id y = b.Cast(graph::MatMul(b, scores, graph::Widened(b, values)), dtype);
   if (flat && c.ok()) {
-    const Id width = ir::Mul(c.arena(), d[1], b.Dims(y)[3]);
+    const Id width = ir::Mul(c.arena(), d[1], b.Dim(y, 3));
     y = b.Reshape(b.Permute(y, {0, 2, 1, 3}), {d[0], d[2], width});
   }
   c.Set(0, y);

@@ -23,7 +23,7 @@ void Gather(NodeCall& c) {
   // One known position is a slice.
   const auto known = c.MaybeIntegers(1);
   if (c.ok() && known.has_value() && known->size() == 1) {
-    const Id size = c.Dims(0)[axis];
+    const Id size = c.Dim(0, axis);
     const int64_t at = known->front();
     const bool inside = c.arena().IsConst(size) &&
                         at >= -c.arena().IntValue(size) &&

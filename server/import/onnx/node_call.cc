@@ -46,6 +46,8 @@ int NodeCall::Rank(int input) { return b().Rank(In(input)); }
 
 std::vector<Id> NodeCall::Dims(int input) { return b().Dims(In(input)); }
 
+Id NodeCall::Dim(int input, int64_t axis) { return b().Dim(In(input), axis); }
+
 absl::Status NodeCall::NotKnown(int input, absl::string_view what,
                                 absl::string_view expected) {
   std::string names;

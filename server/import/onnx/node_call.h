@@ -51,6 +51,7 @@ class NodeCall {
   [[nodiscard]] DType TypeOf(int input);
   [[nodiscard]] int Rank(int input);
   std::vector<Id> Dims(int input);
+  Id Dim(int input, int64_t axis);  // See ir::Builder::Dim.
 
   // What is known of an input's elements when the model is loaded. The first
   // two record an error if they are not known; what stands for `what` is the

@@ -36,7 +36,7 @@ void TrainedBatch(NodeCall& c) {
   const Id variance =
       graph::Mean(b, graph::Square(b, b.Sub(x, mean)), axes, true);
   if (!c.ok()) return;
-  const std::vector<Id> channels = {c.Dims(0)[1]};
+  const std::vector<Id> channels = {c.Dim(0, 1)};
   const Id flat_mean = b.Reshape(mean, channels);
   const Id flat_variance = b.Reshape(variance, channels);
   c.Set(0, graph::BatchNormalize(b, c.In(0), c.In(1), c.In(2), flat_mean,
@@ -118,7 +118,7 @@ void GroupNormalization(NodeCall& c) {
       c.Invalid("scale and bias must be lists");
       return;
     }
-    const Id each = ir::IDiv(c.arena(), c.Dims(0)[1], b.Int(groups));
+    const Id each = ir::IDiv(c.arena(), c.Dim(0, 1), b.Int(groups));
     const auto spread = [&](Id list) {
       const Id column = graph::Unsqueeze(b, list, {1});
       const Id wide = b.Expand(column, {b.Int(groups), each});

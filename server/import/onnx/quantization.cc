@@ -47,7 +47,7 @@ Id Spread(NodeCall& c, Id parameter, Id x, int64_t axis, int64_t block) {
   merged[axis] = ir::Mul(c.arena(), own[axis], b.Int(block));
   const Id repeated =
       b.Reshape(b.Expand(b.Reshape(parameter, apart), wide), merged);
-  return graph::Narrow(b, repeated, axis, b.Int(0), b.Dims(x)[axis]);
+  return graph::Narrow(b, repeated, axis, b.Int(0), b.Dim(x, axis));
 }
 
 // saturate(round(x / scale) + zero) as `dtype`.

@@ -135,7 +135,7 @@ void Split(NodeCall& c) {
   ir::Arena& arena = c.arena();
   const int64_t axis = c.b().Axis(c.Int("axis", 0), c.Rank(0));
   if (!c.ok()) return;
-  const Id size = c.Dims(0)[axis];
+  const Id size = c.Dim(0, axis);
   std::vector<Id> sizes;
   if (c.Has(1)) {
     sizes = c.Sizes(1, "split");
@@ -198,7 +198,7 @@ void TileAxis(NodeCall& c) {
 bool TrustsSlice(NodeCall& c, Id x, int64_t axis, Id start, Id end) {
   ir::Arena& arena = c.arena();
   if (!c.context().trust_slices || !c.ok()) return false;
-  const Id size = c.b().Dims(x)[c.b().Axis(axis, c.b().Rank(x))];
+  const Id size = c.b().Dim(x, axis);
   if (!arena.IsConst(size) || arena.IsConst(end) || arena[start].least < 0 ||
       arena[end].least < 0 || arena[end].op == ir::Op::kVar ||
       arena[end].greatest <= arena.IntValue(size)) {
