@@ -36,6 +36,17 @@ absl::Status Admission::Bytes::Take(int64_t bytes) {
   return absl::OkStatus();
 }
 
+Admission::Ticket::Ticket(Admission* admission,
+                          std::shared_ptr<const LoadedModel> model)
+    : bytes(admission), admission_(*admission), model_(std::move(model)) {
+  ++admission_.entered_;
+}
+
+Admission::Ticket::~Ticket() {
+  model_->AddPending(-1);
+  --admission_.entered_;
+}
+
 absl::Status Admission::Refuse(const std::string& message) {
   metrics_.Add(Metric::kRejectedRequests, {"limit"});
   return absl::ResourceExhaustedError(
@@ -44,6 +55,11 @@ absl::Status Admission::Refuse(const std::string& message) {
 
 absl::StatusOr<std::shared_ptr<Admission::Ticket>> Admission::Enter(
     std::shared_ptr<const LoadedModel> model, int64_t bytes) {
+  if (closed_) {
+    metrics_.Add(Metric::kRejectedRequests, {"draining"});
+    return absl::UnavailableError(
+        "the server is about to end; ask another one");
+  }
   if (model->AddPending(1) > limits_.pending_per_model) {
     model->AddPending(-1);
     return Refuse(

@@ -53,22 +53,27 @@ class Admission {
   // Holds a request's place until it is destroyed.
   class Ticket {
    public:
-    Ticket(Admission* admission, std::shared_ptr<const LoadedModel> model)
-        : bytes(admission), model_(std::move(model)) {}
-    ~Ticket() { model_->AddPending(-1); }
+    Ticket(Admission* admission, std::shared_ptr<const LoadedModel> model);
+    ~Ticket();
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
 
     Bytes bytes;
 
    private:
+    Admission& admission_;
     const std::shared_ptr<const LoadedModel> model_;
   };
 
   // A place for a request of `bytes`. kResourceExhausted over a limit, with its
-  // flag.
+  // flag; kUnavailable once closed.
   [[nodiscard]] absl::StatusOr<std::shared_ptr<Ticket>> Enter(
       std::shared_ptr<const LoadedModel> model, int64_t bytes);
+
+  // Lets nobody in any more.
+  void Close() { closed_ = true; }
+  // How many are in.
+  [[nodiscard]] int64_t entered() const { return entered_; }
 
  private:
   absl::Status Refuse(const std::string& message);
@@ -76,6 +81,8 @@ class Admission {
   const AdmissionLimits limits_;
   telemetry::Metrics& metrics_;
   const std::shared_ptr<telemetry::Number> bytes_metric_;
+  std::atomic<bool> closed_ = false;
+  std::atomic<int64_t> entered_ = 0;
   std::atomic<int64_t> bytes_in_flight_ = 0;
 };
 

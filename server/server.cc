@@ -41,6 +41,8 @@
 namespace quern::server {
 namespace {
 
+// How long a client takes to send again what was just answered or refused.
+constexpr absl::Duration kFarewell = absl::Milliseconds(100);
 constexpr char kV2ServiceName[] = "inference.GRPCInferenceService";
 constexpr char kGraphServiceName[] = "quern.v1.GraphService";
 constexpr char kKernelServiceName[] = "quern.v1.KernelService";
@@ -213,6 +215,7 @@ class GrpcServer final : public Server {
       const absl::Time deadline =
           absl::Now() + absl::Seconds(config_.shutdown_timeout_s);
       if (http_ != nullptr) http_->Drain();
+      ServeOut(deadline);
       kernel_service_.EndWatches();
       // Waits for the calls in flight; at the deadline they are cancelled.
       grpc_->Shutdown(absl::ToChronoTime(deadline));
@@ -254,6 +257,18 @@ class GrpcServer final : public Server {
     base::MutexLock lock(&ready_mutex_);
     healthy_ = healthy;
     TellReady();
+  }
+
+  // gRPC says "cancelled" to a call that comes in the moment in which it shuts
+  // down, and no client takes that for an invitation to go elsewhere. So
+  // requests are refused with the right word first, until those who have one
+  // under way have been told.
+  void ServeOut(absl::Time deadline) {
+    admission_.Close();
+    while (admission_.entered() > 0 && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    absl::SleepFor(kFarewell);
   }
 
   void SetDraining() {

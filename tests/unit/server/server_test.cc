@@ -334,6 +334,27 @@ TEST_F(ServerTest, ShutdownAnswersWhatWasAcceptedBefore) {
   EXPECT_EQ(accepted.response().raw_output_contents(0), "abc");
 }
 
+TEST_F(ServerTest, ADrainingServerRefusesByTheRightWord) {
+  StartGated();
+  Held accepted(this, "abc");
+  std::thread stopper([&] { server_->Shutdown(); });
+  // One that comes in before the shutdown begins waits behind the gate.
+  grpc::Status refused;
+  do {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() +
+                         std::chrono::milliseconds(200));
+    inference::ModelInferResponse response;
+    refused =
+        v2_->ModelInfer(&context, Request(ir::DType::kI8, "abc"), &response);
+  } while (refused.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(refused.error_message(), HasSubstr("ask another one"));
+  const grpc::Status status = accepted.Finish();
+  stopper.join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
 TEST_F(ServerTest, ADeadlineThatPassedInTheQueueEndsTheRequest) {
   Start();
   PublishEcho(ir::DType::kI8);
