@@ -7,6 +7,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/stubs/logging.h"
 #include <nlohmann/json.hpp>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -63,6 +64,13 @@ class Limit {
   int64_t left_out_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
+// Whoever sends a message that is none could fill the log with such lines, and
+// gets an error anyway.
+void LogFromProtobuf(google::protobuf::LogLevel, const char* file, int line,
+                     const std::string& message) {
+  spdlog::debug("{}:{}: {}", file, line, message);
+}
+
 spdlog::level::level_enum LevelOf(LogLevel level) {
   switch (level) {
     case LogLevel::kDebug:
@@ -91,6 +99,7 @@ void StartLog(const std::string& format, const std::string& level) {
     logger->set_formatter(std::move(formatter));
   }
   spdlog::set_default_logger(std::move(logger));
+  google::protobuf::SetLogHandler(LogFromProtobuf);
 }
 
 LogLevel CurrentLogLevel() {
