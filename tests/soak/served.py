@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the harnesses share: a quernd of their own, callers, figures."""
+
+import argparse
+import dataclasses
+import pathlib
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2 as v2
+from tritonclient.grpc import service_pb2_grpc as v2_grpc
+
+TIMEOUT_S = 60
+MIB = 1 << 20
+
+
+def arguments(description: str, **defaults) -> argparse.Namespace:
+    """The command line: BIN, and a number for each of `defaults`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("bin", type=pathlib.Path,
+                        help="the folder of the programs")
+    for name, default in defaults.items():
+        parser.add_argument("--" + name, type=type(default), default=default)
+    return parser.parse_args()
+
+
+def expect(condition: bool, what: str) -> None:
+    if not condition:
+        raise AssertionError(f"expected {what}")
+
+
+class Daemon:
+    """A quernd that serves a repository of its own, with an empty cache.
+
+    `models` are names to kinds of quern-make-model.
+    """
+
+    def __init__(self, programs: pathlib.Path, models: dict, *flags: str):
+        self.programs = programs
+        self._folder = tempfile.TemporaryDirectory(prefix="quern-soak-")
+        self.folder = pathlib.Path(self._folder.name)
+        (self.folder / "models").mkdir()
+        for name, kind in models.items():
+            self.make_model(name, kind, seed=1)
+        self._log = open(self.folder / "log", "w")
+        self.process = subprocess.Popen(
+            [programs / "quernd", "--model-repository", self.folder / "models",
+             "--cache-dir", self.folder / "cache", "--grpc-address",
+             "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", *flags],
+            stdout=subprocess.PIPE, stderr=self._log, text=True)
+        line = self.process.stdout.readline()
+        words = dict(w.split("=", 1) for w in line.split() if "=" in w)
+        if not line.startswith("quernd ready"):
+            raise RuntimeError(f"quernd did not start:\n{self.log()}")
+        self.address = words["grpc"]
+        self.metrics_address = words["metrics"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self._log.close()
+        self._folder.cleanup()
+
+    def make_model(self, name: str, kind: str, seed: int) -> None:
+        """Puts a model into the repository by one rename."""
+        path = self.folder / "models" / name / "1" / "model.onnx"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.folder / "fresh.onnx"
+        subprocess.run([self.programs / "quern-make-model", kind, fresh,
+                        "--seed", str(seed)], check=True)
+        fresh.rename(path)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def stub(self) -> v2_grpc.GRPCInferenceServiceStub:
+        """One over a connection of its own."""
+        return v2_grpc.GRPCInferenceServiceStub(self.channel())
+
+    def channel(self) -> grpc.Channel:
+        return grpc.insecure_channel(self.address, options=[
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1)])
+
+    def resident_mib(self) -> float:
+        for line in open(f"/proc/{self.process.pid}/status"):
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise RuntimeError("quernd is gone")
+
+    def stop(self, timeout_s: float) -> float:
+        """Ends it by SIGTERM; the seconds that took."""
+        begin = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"expected quernd to end within {timeout_s} s") from None
+        expect(code == 0, f"quernd to end with 0, got {code}\n{self.log()}")
+        return time.monotonic() - begin
+
+
+def request(model: str, values: np.ndarray, name: str) -> v2.ModelInferRequest:
+    message = v2.ModelInferRequest(model_name=model)
+    tensor = message.inputs.add(name=name, datatype="FP32")
+    tensor.shape.extend(values.shape)
+    message.raw_input_contents.append(values.astype(np.float32).tobytes())
+    return message
+
+
+def mlp_request(model: str, batch: int = 3) -> v2.ModelInferRequest:
+    values = np.arange(batch * 64, dtype=np.float32) * 7 % 19 / 19 - 0.5
+    return request(model, values.reshape(batch, 64), "features")
+
+
+def cnn_request(model: str) -> v2.ModelInferRequest:
+    values = np.arange(3 * 64 * 64, dtype=np.float32) * 7 % 19 / 19 - 0.5
+    return request(model, values.reshape(1, 3, 64, 64), "image")
+
+
+@dataclasses.dataclass
+class Call:
+    """One request: when it began and ended, and how."""
+    begin: float
+    end: float
+    code: grpc.StatusCode
+    answer: bytes  # Of the first output; empty if there is none.
+    message: str = ""
+
+
+def call(stub, message: v2.ModelInferRequest) -> Call:
+    begin = time.monotonic()
+    try:
+        answer = stub.ModelInfer(message, timeout=TIMEOUT_S)
+        return Call(begin, time.monotonic(), grpc.StatusCode.OK,
+                    answer.raw_output_contents[0])
+    except grpc.RpcError as error:
+        return Call(begin, time.monotonic(), error.code(), b"",
+                    error.details())
+
+
+class Callers:
+    """Threads that send one message after the other until stop()."""
+
+    def __init__(self, daemon: Daemon, message, threads: int,
+                 pause_s: float = 0, until_error: bool = False):
+        self._stopped = threading.Event()
+        self._calls = [[] for _ in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(
+                daemon, message, calls, pause_s, until_error))
+            for calls in self._calls]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, daemon, message, calls, pause_s, until_error):
+        with daemon.channel() as channel:
+            stub = v2_grpc.GRPCInferenceServiceStub(channel)
+            while not self._stopped.is_set():
+                calls.append(call(stub, message))
+                if until_error and calls[-1].code != grpc.StatusCode.OK:
+                    return
+                if pause_s:
+                    self._stopped.wait(pause_s)
+
+    def calls(self) -> list[Call]:
+        """Those that have ended so far."""
+        return [c for calls in self._calls for c in list(calls)]
+
+    def stop(self) -> list[Call]:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+        return self.calls()
+
+
+def quantile_ms(calls: list[Call], q: float) -> float:
+    """A quantile of the latencies, in milliseconds."""
+    return float(np.quantile([c.end - c.begin for c in calls], q)) * 1e3
+
+
+def figures(calls: list[Call]) -> str:
+    if not calls:
+        return "no requests"
+    return (f"{len(calls)} requests, p50 {quantile_ms(calls, .5):.2f} ms, "
+            f"p99 {quantile_ms(calls, .99):.2f} ms, "
+            f"max {quantile_ms(calls, 1):.2f} ms")
+
+
+def check_answers(calls: list[Call], answers: set[bytes],
+                  refusals: tuple = ()) -> None:
+    """Every call has one of `answers` or was refused with one of `refusals`."""
+    for one in calls:
+        if one.code == grpc.StatusCode.OK:
+            expect(one.answer in answers, "a right answer, got another")
+        else:
+            expect(one.code in refusals,
+                   f"an answer, got {one.code}: {one.message}")
