@@ -391,7 +391,7 @@ Id Builder::Window(Id x, int64_t axis, int64_t taps, int64_t stride,
   if (!ok()) return kNoNode;
   int64_t reach = 0;  // From the first to the last tap.
   if (taps < 1 || stride < 1 || dilation < 1 || taps > kMaxElements ||
-      stride > kMaxElements ||
+      dilation > kMaxElements || stride > kMaxElements ||
       __builtin_mul_overflow(taps - 1, dilation, &reach) ||
       reach > kMaxElements) {
     return Invalid(absl::StrCat("window of ", taps, " taps with stride ",
