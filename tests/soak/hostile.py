@@ -3,7 +3,8 @@
 """Clients that mean harm: the server lives, others are served, memory is bound.
 
 One act follows the other. During each, a client that means well asks another
-model every now and then, and must get the right answer each time.
+model every now and then, from another process, and must get the right answer
+each time.
 """
 
 import os
@@ -20,7 +21,6 @@ from tritonclient.grpc import service_pb2 as v2
 import served
 
 MAX_GROWTH_MIB = 512  # Above what it had before the first act.
-WELL_PAUSE_S = 0.02
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 SUBMIT = "/quern.v1.GraphService/Submit"
@@ -325,8 +325,7 @@ def main() -> int:
                       f"an answer, got {right.message}")
         before = daemon.resident_mib()
         for act in ACTS:
-            callers = served.Callers(daemon, message, threads=1,
-                                     pause_s=WELL_PAUSE_S)
+            neighbour = served.Neighbour(daemon, "well")
             most = [before]
             stopped = threading.Event()
 
@@ -341,7 +340,7 @@ def main() -> int:
             finally:
                 stopped.set()
                 watcher.join()
-                calls = callers.stop()
+                calls = neighbour.stop()
             print(f"hostile: {act.__name__}: {said}; others: "
                   f"{served.figures(calls)}; memory at most "
                   f"{max(most):.0f} MiB", flush=True)

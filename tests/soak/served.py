@@ -4,8 +4,10 @@
 import argparse
 import dataclasses
 import pathlib
+import pickle
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,7 +18,7 @@ from tritonclient.grpc import service_pb2 as v2
 from tritonclient.grpc import service_pb2_grpc as v2_grpc
 
 TIMEOUT_S = 60
-MIB = 1 << 20
+NEIGHBOUR_PAUSE_S = 0.02
 
 
 def arguments(description: str, **defaults) -> argparse.Namespace:
@@ -32,6 +34,14 @@ def arguments(description: str, **defaults) -> argparse.Namespace:
 def expect(condition: bool, what: str) -> None:
     if not condition:
         raise AssertionError(f"expected {what}")
+
+
+def channel_to(address: str) -> grpc.Channel:
+    """A connection of its own."""
+    return grpc.insecure_channel(address, options=[
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1)])
 
 
 class Daemon:
@@ -88,10 +98,7 @@ class Daemon:
         return v2_grpc.GRPCInferenceServiceStub(self.channel())
 
     def channel(self) -> grpc.Channel:
-        return grpc.insecure_channel(self.address, options=[
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_receive_message_length", -1)])
+        return channel_to(self.address)
 
     def resident_mib(self) -> float:
         for line in open(f"/proc/{self.process.pid}/status"):
@@ -186,6 +193,40 @@ class Callers:
         return self.calls()
 
 
+class Neighbour:
+    """Asks a perceptron now and then, from a process of its own.
+
+    So what else this process does is not in its figures.
+    """
+
+    def __init__(self, daemon: Daemon, model: str):
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, daemon.address, model],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process.stdout.readline()  # It has had its first answer.
+
+    def stop(self) -> list[Call]:
+        out, _ = self._process.communicate()
+        expect(self._process.returncode == 0, "a neighbour that ends well")
+        return [Call(begin, end, grpc.StatusCode[code], answer, message)
+                for begin, end, code, answer, message in pickle.loads(out)]
+
+
+def be_a_neighbour(address: str, model: str) -> None:
+    ended = threading.Event()
+    threading.Thread(
+        target=lambda: (sys.stdin.read(), ended.set())).start()
+    calls = []
+    with channel_to(address) as channel:
+        stub = v2_grpc.GRPCInferenceServiceStub(channel)
+        while not ended.wait(NEIGHBOUR_PAUSE_S):
+            calls.append(call(stub, mlp_request(model)))
+            if len(calls) == 1:
+                print("asked", flush=True)
+    sys.stdout.buffer.write(pickle.dumps([
+        (c.begin, c.end, c.code.name, c.answer, c.message) for c in calls]))
+
+
 def quantile_ms(calls: list[Call], q: float) -> float:
     """A quantile of the latencies, in milliseconds."""
     return float(np.quantile([c.end - c.begin for c in calls], q)) * 1e3
@@ -208,3 +249,7 @@ def check_answers(calls: list[Call], answers: set[bytes],
         else:
             expect(one.code in refusals,
                    f"an answer, got {one.code}: {one.message}")
+
+
+if __name__ == "__main__":
+    be_a_neighbour(*sys.argv[1:])
