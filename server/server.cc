@@ -214,12 +214,12 @@ class GrpcServer final : public Server {
       absl::SleepFor(absl::Seconds(config_.shutdown_delay_s));
       const absl::Time deadline =
           absl::Now() + absl::Seconds(config_.shutdown_timeout_s);
-      if (http_ != nullptr) http_->Drain();
+      // HTTP needs no farewell: what it has read, it answers.
+      if (http_ != nullptr) http_->Stop(deadline);
       ServeOut(deadline);
       kernel_service_.EndWatches();
       // Waits for the calls in flight; at the deadline they are cancelled.
       grpc_->Shutdown(absl::ToChronoTime(deadline));
-      if (http_ != nullptr) http_->Stop(deadline);
       requests_.Shutdown();
       loads_.Shutdown();
       // Both wait for a turn, which takes as long as a load or a device does.
