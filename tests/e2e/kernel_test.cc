@@ -195,7 +195,9 @@ TEST_F(Kernels, AWatchDoesNotKeepTheServerFromEnding) {
   EXPECT_EQ(watch->reader->Finish().error_code(),
             grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(daemon_->Stop(0), 0);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  // Not after --shutdown-timeout. gRPC also waits for this client to take its
+  // leave, which an idle one does every 5 s.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
 }  // namespace

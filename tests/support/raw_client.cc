@@ -80,6 +80,12 @@ RawAnswer RawClient::Read(bool head_only) {
   return answer;
 }
 
+std::string RawClient::ReadAll() {
+  while (More()) {
+  }
+  return std::move(seen_);
+}
+
 bool RawClient::Take(size_t bytes) {
   std::string taken(bytes, '\0');
   return recv(fd_, taken.data(), taken.size(), 0) > 0;

@@ -44,6 +44,9 @@ class RawClient {
   // The next answer. One to HEAD, and one that is not the last, has no body.
   RawAnswer Read(bool head_only = false);
 
+  // All that comes until the end.
+  [[nodiscard]] std::string ReadAll();
+
   // Receives at most so many bytes and forgets them; false at the end.
   bool Take(size_t bytes);
 

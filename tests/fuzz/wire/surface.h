@@ -43,6 +43,8 @@ struct Surface {
 [[nodiscard]] Surface CacheSurface();
 // A config.pbtxt, or the JSON of a load request.
 [[nodiscard]] Surface ConfigSurface();
+// A connection of HTTP, and the JSON of an inference.
+[[nodiscard]] Surface HttpSurface();
 // The text of nodes.
 [[nodiscard]] Surface IrSurface();
 // The text of a kernel's instructions, as a compiler's process gets it.
