@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/raw_client.h"
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
@@ -17,6 +18,20 @@
 #include <sys/time.h>
 
 namespace quern::support {
+namespace {
+
+// One of many addresses of loopback, another each time: a port from which the
+// server parted first is not free for a minute, and each address has 28,000.
+sockaddr_in NextSource() {
+  constexpr uint32_t kSources = 1 << 16;
+  static std::atomic<uint32_t> next = 1;
+  sockaddr_in from = {};
+  from.sin_family = AF_INET;
+  from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + next++ % kSources);
+  return from;
+}
+
+}  // namespace
 
 std::string HeaderOf(const RawAnswer& answer, absl::string_view name) {
   const std::string lower = absl::AsciiStrToLower(answer.head);
@@ -39,6 +54,10 @@ RawClient::RawClient(const std::string& address, int receive_bytes)
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   to.sin_port = htons(static_cast<uint16_t>(
       std::atoi(address.substr(address.rfind(':') + 1).c_str())));
+  const int later = 1;  // The port is chosen when the peer is known.
+  setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &later, sizeof(later));
+  const sockaddr_in from = NextSource();
+  bind(fd_, reinterpret_cast<const sockaddr*>(&from), sizeof(from));
   connected_ = connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0;
 }
 

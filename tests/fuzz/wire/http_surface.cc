@@ -88,6 +88,7 @@ const std::string& Address() {
 // lives, and what it answers is HTTP.
 void ReadConnection(absl::string_view bytes) {
   RawClient client(Address());
+  Expect(client.connected(), "a connection");
   client.Send(bytes);
   client.EndSending();
   const std::string answers = client.ReadAll();
