@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# environments.sh NAME...: makes, in .venv/NAME, what tests need of other
-# projects: triton, python and kserve are Python environments with clients,
-# prometheus and grpcurl hold those programs. What is there already is left.
+# environments.sh NAME...: makes, in .venv/NAME, what tests and benchmarks need
+# of other projects: triton, python and kserve are Python environments with
+# clients, bench is one with the engines that ours is compared with, prometheus
+# and grpcurl hold those programs. What is there already is left.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -12,6 +13,9 @@ python=(
   grpc-stubs==1.53.0.6 grpcio==1.85.3 grpcio-tools==1.81.1 ml_dtypes==0.5.4
   mypy==2.4.1 numpy==2.4.6 onnx==1.23.2 protobuf==6.33.6 setuptools==80.9.0
   'tritonclient[grpc]==2.73.0' types-protobuf==7.35.1.20260906)
+bench=(
+  grpcio==1.85.3 grpcio-tools==1.81.1 numpy==2.4.6 onnx==1.23.2
+  onnxruntime==1.31.1 openvino==2026.4.1 protobuf==6.33.6)
 kserve=(kserve==0.21.0 numpy==2.4.6)
 grpcurl=github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.8.9
 
@@ -66,6 +70,7 @@ for name; do
   case $name in
     triton) python_environment triton "${triton[@]}" ;;
     python) python_environment python "${python[@]}" ;;
+    bench) python_environment bench "${bench[@]}" ;;
     kserve) python_environment kserve "${kserve[@]}" ;;
     prometheus) unpacked prometheus prometheus ;;
     grpcurl) grpcurl_environment ;;

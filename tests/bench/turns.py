@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that take turns, so that they are compared and do not compete.
+
+Each runs something of its own, and speaks this protocol, by lines:
+
+    runner    {"engine": NAME, ...} when it is ready, {"error": TEXT} if it
+              cannot be
+    driver    run WARM_UPS COUNT
+    runner    {"ns": [...]}, the times of COUNT runs after WARM_UPS others
+    driver    save FOLDER
+    runner    {"dims": [[...], ...]}, having written the bytes of the results
+              of its last run to FOLDER/0.bin, FOLDER/1.bin, ...
+
+An answer may be {"error": TEXT} too. A runner ends when its standard input
+does. Between turns a runner is stopped by a signal, not only idle: threads of
+pools that wait by spinning would take the time of the one whose turn it is.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+
+class RunnerError(Exception):
+    """A runner said that it cannot, or ended."""
+
+
+class Runner:
+    """A process that sleeps unless it is asked something."""
+
+    def __init__(self, command: Sequence[object]):
+        self._process = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
+        try:
+            self.introduction = self._listen()
+        except RunnerError:
+            self.close()
+            raise
+        self._process.send_signal(signal.SIGSTOP)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, line: str) -> dict:
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+            return self._listen()
+        except BrokenPipeError as error:
+            raise RunnerError(f"the runner {self._process.args[0]} has ended"
+                              ) from error
+        finally:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def times(self, warm_ups: int, count: int) -> list[int]:
+        """Nanoseconds of `count` runs."""
+        return self.ask(f"run {warm_ups} {count}")["ns"]
+
+    def close(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _listen(self) -> dict:
+        line = self._process.stdout.readline()
+        if not line:
+            raise RunnerError(
+                f"the runner {self._process.args[0]} ended without an answer, "
+                f"with status {self._process.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RunnerError(answer["error"])
+        return answer
+
+
+def runs_in(runner: Runner, seconds: float) -> int:
+    """How often it runs in about that time: 3 times at least."""
+    begin = time.monotonic()
+    fastest = min(runner.times(1, 2)) * 1e-9
+    if time.monotonic() - begin < seconds:
+        fastest = min(runner.times(0, 8)) * 1e-9
+    return min(2000, max(3, round(seconds / fastest)))
+
+
+def take(runners: Mapping[str, Runner], rounds: int, seconds: float
+         ) -> dict[str, list[list[int]]]:
+    """Nanoseconds by runner and round, in turns of about `seconds` each."""
+    counts = {name: runs_in(runner, seconds)
+              for name, runner in runners.items()}
+    times = {name: [] for name in runners}
+    for _ in range(rounds):
+        for name, runner in runners.items():
+            count = counts[name]
+            times[name].append(runner.times(max(1, count // 10), count))
+    return times
