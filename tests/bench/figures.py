@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What benchmarks say about times: figures, ratios, tables. No clock here."""
 
+import html
 import math
 import statistics
 from collections.abc import Sequence
@@ -67,23 +68,25 @@ def bars(title: str, groups: Sequence[tuple[str, Sequence[tuple[str, float]]]]
     """A picture (SVG) of groups of horizontal bars, each with its name."""
     colours = ["#33658a", "#f6ae2d", "#f26419", "#86bbd8"]
     height, left, width = 16, 130, 480
-    longest = max(value for _, bars_ in groups for _, value in bars_)
+    longest = max((value for _, group_bars in groups
+                   for _, value in group_bars), default=1)
     parts, y = [], 36
     for group, group_bars in groups:
         parts.append(f'<text x="{left - 8}" y="{y + 12}" '
-                     f'text-anchor="end">{group}</text>')
+                     f'text-anchor="end">{html.escape(group)}</text>')
         for i, (name, value) in enumerate(group_bars):
             length = value / longest * width
             parts.append(
                 f'<rect x="{left}" y="{y}" width="{length:.1f}" '
                 f'height="{height - 2}" fill="{colours[i % len(colours)]}"/>'
                 f'<text x="{left + length + 4:.1f}" y="{y + 12}">'
-                f'{name} {number(value)}</text>')
+                f'{html.escape(name)} {number(value)}</text>')
             y += height
         y += height // 2
     return (f'<svg xmlns="http://www.w3.org/2000/svg" '
             f'width="{left + width + 150}" height="{y}" '
             f'font-family="sans-serif" font-size="12">'
             f'<rect width="100%" height="100%" fill="white"/>'
-            f'<text x="8" y="20" font-weight="bold">{title}</text>'
+            f'<text x="8" y="20" font-weight="bold">'
+            f'{html.escape(title)}</text>'
             + "".join(parts) + "</svg>\n")

@@ -17,6 +17,7 @@ pools that wait by spinning would take the time of the one whose turn it is.
 """
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -25,6 +26,18 @@ from collections.abc import Mapping, Sequence
 
 class RunnerError(Exception):
     """A runner said that it cannot, or ended."""
+
+
+def pause(process: subprocess.Popen) -> None:
+    """Stops a process, and returns when it is stopped or has ended."""
+    process.send_signal(signal.SIGSTOP)
+    if process.returncode is None:
+        os.waitid(os.P_PID, process.pid,
+                  os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+
+def resume(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGCONT)
 
 
 class Runner:
@@ -39,14 +52,14 @@ class Runner:
         except RunnerError:
             self.close()
             raise
-        self._process.send_signal(signal.SIGSTOP)
+        pause(self._process)
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def ask(self, line: str) -> dict:
-        self._process.send_signal(signal.SIGCONT)
+        resume(self._process)
         try:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
@@ -55,14 +68,14 @@ class Runner:
             raise RunnerError(f"the runner {self._process.args[0]} has ended"
                               ) from error
         finally:
-            self._process.send_signal(signal.SIGSTOP)
+            pause(self._process)
 
     def times(self, warm_ups: int, count: int) -> list[int]:
         """Nanoseconds of `count` runs."""
         return self.ask(f"run {warm_ups} {count}")["ns"]
 
     def close(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
+        resume(self._process)
         try:
             self._process.communicate(timeout=20)
         except subprocess.TimeoutExpired:

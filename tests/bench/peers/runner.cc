@@ -8,6 +8,7 @@
 //
 // The loop is the yardstick for noise: whatever makes its times differ is the
 // machine. It also tells the peaks that the engine measures here and now.
+#include <algorithm>
 #include <barrier>
 #include <chrono>
 #include <cstdint>
@@ -22,9 +23,9 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include <nlohmann/json.hpp>
 
 #include "backends/register_all.h"
