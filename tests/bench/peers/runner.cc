@@ -16,6 +16,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <sched.h>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -192,8 +193,31 @@ class ModelRun : public Work {
   std::vector<void*> addresses_;
 };
 
+// The cores that this process may use; none if there are too many to ask for.
+std::vector<int> AllowedCores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cores;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  }
+  return cores;
+}
+
+// Keeps the calling thread, the `index`-th, on one of the cores.
+void StayOnOne(const std::vector<int>& cores, int index) {
+  if (cores.empty()) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cores[index % cores.size()], &set);
+  sched_setaffinity(0, sizeof(set), &set);
+}
+
 // Fixed work on all threads at once, between two meetings of them: as much as
-// an engine's launch has to do with the system.
+// an engine's launch has to do with the system. Each thread has its core, or
+// the loop would also show where the scheduler puts threads that wake each
+// other.
 class CalibrationLoop : public Work {
  public:
   static absl::StatusOr<std::unique_ptr<Work>> Create(const Flags& flags) {
@@ -205,8 +229,11 @@ class CalibrationLoop : public Work {
 
   explicit CalibrationLoop(DeviceReport device)
       : device_(std::move(device)), meeting_(device_.threads) {
+    const std::vector<int> cores = AllowedCores();
+    StayOnOne(cores, 0);
     for (int i = 1; i < device_.threads; ++i) {
-      others_.emplace_back([this] {
+      others_.emplace_back([this, cores, i] {
+        StayOnOne(cores, i);
         while (true) {
           meeting_.arrive_and_wait();
           if (ends_) return;
