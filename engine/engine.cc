@@ -19,6 +19,7 @@
 #include "engine/canary.h"
 #include "engine/compile.h"
 #include "engine/runtime/executor.h"
+#include "engine/runtime/run_slots.h"
 
 namespace quern {
 namespace {
@@ -37,6 +38,9 @@ struct OpenDevice {
   std::shared_ptr<runtime::Device> device;
   Peaks peaks;  // Zeros if not measured.
   std::shared_ptr<Canary> canary;
+  // Null where a run is no load for others: the interpreter runs on the thread
+  // that asks.
+  std::shared_ptr<runtime::RunSlots> slots;
 };
 
 // What was asked for, or four fifths of what this process may use.
@@ -170,6 +174,8 @@ class LoadedModel : public Model {
              .kernel_ns = options.kernel_ns}));
     return RunTimes{times.queue_ns, times.execute_ns};
   }
+
+  bool busy() const override { return executor_->busy(); }
 
   std::vector<KernelReport> Kernels() const override {
     std::vector<KernelReport> reports;
@@ -365,6 +371,10 @@ class EngineImpl : public Engine {
                        [&](const runtime::KernelSource& source) {
                          return KeptBlob(device, source);
                        }));
+      if (!device.device->target().interpreted) {
+        device.slots =
+            std::make_shared<runtime::RunSlots>(device.device->threads());
+      }
       devices_.push_back(std::move(device));
     }
     return absl::OkStatus();
@@ -421,6 +431,7 @@ class EngineImpl : public Engine {
                                    .max_arena_bytes = options_.max_arena_bytes,
                                    .least_vars = least,
                                    .ledger = ledger_,
+                                   .slots = SlotsOf(options.device),
                                    .constants = &constants_},
                                   metrics_));
     summary.hoist_ms = static_cast<double>(executor->load_ns()) / 1e6;
@@ -459,6 +470,14 @@ class EngineImpl : public Engine {
   }
 
  private:
+  // Of the device that what names none runs on.
+  std::shared_ptr<runtime::RunSlots> SlotsOf(const std::string& name) const {
+    for (const OpenDevice& device : devices_) {
+      if (device.name == name) return device.slots;
+    }
+    return nullptr;
+  }
+
   // A blob of the engine's own, assembled in this process or kept.
   absl::StatusOr<std::string> KeptBlob(const OpenDevice& device,
                                        const runtime::KernelSource& source) {

@@ -144,6 +144,9 @@ class Model {
       const Binding& binding, absl::Span<const TensorView> inputs,
       absl::Span<void* const> outputs, const RunOptions& options) const = 0;
 
+  // True if a run would wait now, for a context or for the device.
+  [[nodiscard]] virtual bool busy() const = 0;
+
   // The kernels' names, in the order of Kernels().
   [[nodiscard]] virtual const std::vector<std::string>& kernel_names()
       const = 0;

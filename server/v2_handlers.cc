@@ -276,7 +276,7 @@ void V2Handlers::ModelInfer(const Call& call,
 bool V2Handlers::EnterFastLane(const Inference& inference) {
   const LoadedModel& loaded = *inference.loaded;
   return loaded.batcher() == nullptr && loaded.pending() == 1 &&
-         loaded.IsShort(inference.bytes, kShortNs) &&
+         !loaded.model().busy() && loaded.IsShort(inference.bytes, kShortNs) &&
          !fast_lane_.test_and_set(std::memory_order_acquire);
 }
 

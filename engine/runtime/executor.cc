@@ -296,31 +296,55 @@ absl::Status Executor::Prepare(Context& context,
   return absl::OkStatus();
 }
 
+std::unique_ptr<Executor::Context> Executor::TakeContext(
+    absl::Time deadline) const {
+  base::MutexLock lock(&mutex_);
+  while (idle_.empty() && made_ >= options_.contexts) {
+    if (deadline == absl::InfiniteFuture()) {
+      context_free_.Wait(&mutex_);
+    } else if (!context_free_.WaitUntil(&mutex_,
+                                        absl::ToChronoTime(deadline)) &&
+               idle_.empty()) {
+      return nullptr;
+    }
+  }
+  if (idle_.empty()) {
+    ++made_;
+    return std::make_unique<Context>();
+  }
+  std::unique_ptr<Context> context = std::move(idle_.back());
+  idle_.pop_back();
+  return context;
+}
+
+void Executor::GiveBack(std::unique_ptr<Context> context) const {
+  {
+    base::MutexLock lock(&mutex_);
+    idle_.push_back(std::move(context));
+  }
+  context_free_.Signal();
+}
+
+bool Executor::busy() const {
+  if (options_.slots != nullptr && options_.slots->full()) return true;
+  base::MutexLock lock(&mutex_);
+  return idle_.empty() && made_ >= options_.contexts;
+}
+
 absl::StatusOr<ExecutionTimes> Executor::Run(
     absl::Span<const int64_t> vars, absl::Span<const void* const> inputs,
     absl::Span<void* const> outputs, const ExecutionOptions& options) const {
   ExecutionTimes times;
   const int64_t queued = telemetry::Clock::NowNs();
-  std::unique_ptr<Context> context;
-  {
-    base::MutexLock lock(&mutex_);
-    while (idle_.empty() && made_ >= options_.contexts) {
-      if (options.deadline == absl::InfiniteFuture()) {
-        context_free_.Wait(&mutex_);
-      } else if (!context_free_.WaitUntil(
-                     &mutex_, absl::ToChronoTime(options.deadline)) &&
-                 idle_.empty()) {
-        return absl::DeadlineExceededError(
-            "the deadline passed while the request waited for a context");
-      }
-    }
-    if (idle_.empty()) {
-      ++made_;
-      context = std::make_unique<Context>();
-    } else {
-      context = std::move(idle_.back());
-      idle_.pop_back();
-    }
+  std::unique_ptr<Context> context = TakeContext(options.deadline);
+  if (context == nullptr) {
+    return absl::DeadlineExceededError(
+        "the deadline passed while the request waited for a context");
+  }
+  if (options_.slots != nullptr && !options_.slots->Acquire(options.deadline)) {
+    GiveBack(std::move(context));
+    return absl::DeadlineExceededError(
+        "the deadline passed while the request waited for the device");
   }
   const int64_t started = telemetry::Clock::NowNs();
   times.queue_ns = started - queued;
@@ -342,11 +366,8 @@ absl::StatusOr<ExecutionTimes> Executor::Run(
     status = RunSegments(executable_.segments, *context, vars, options);
   }
   times.execute_ns = telemetry::Clock::NowNs() - started;
-  {
-    base::MutexLock lock(&mutex_);
-    idle_.push_back(std::move(context));
-  }
-  context_free_.Signal();
+  if (options_.slots != nullptr) options_.slots->Release();
+  GiveBack(std::move(context));
   if (!status.ok()) return status;
   return times;
 }
@@ -391,7 +412,8 @@ absl::Status Executor::RunLaunch(const LaunchCommand& command, Context& context,
   QUERN_ASSIGN_OR_RETURN(args.scratch_bytes,
                          command.scratch_bytes.Evaluate(vars));
   QUERN_ASSIGN_OR_RETURN(const int64_t work, command.work.Evaluate(vars));
-  args.max_threads = work < kSerialWork ? 1 : 0;
+  const bool crowded = options_.slots != nullptr && options_.slots->crowded();
+  args.max_threads = work < kSerialWork || crowded ? 1 : 0;
   if (args.grid <= 0) return absl::OkStatus();
   const int64_t start = telemetry::Clock::NowNs();
   QUERN_RETURN_IF_ERROR(

@@ -24,6 +24,7 @@
 #include "engine/runtime/constant_pool.h"
 #include "engine/runtime/executable.h"
 #include "engine/runtime/memory_ledger.h"
+#include "engine/runtime/run_slots.h"
 #include "engine/telemetry/distribution.h"
 #include "engine/telemetry/metrics.h"
 
@@ -43,6 +44,8 @@ struct ExecutorOptions {
   std::vector<int64_t> least_vars = {};
   // Null: memory is not accounted for.
   std::shared_ptr<MemoryLedger> ledger = nullptr;
+  // Of the device that most of it runs on; null: runs are not counted.
+  std::shared_ptr<RunSlots> slots = nullptr;
   // Null: the constants are this executor's alone. Outlives its creation.
   ConstantPool* constants = nullptr;
 };
@@ -72,12 +75,15 @@ class Executor {
   ~Executor();
 
   // One request. `inputs` and `outputs` are host addresses by slot. Waits for
-  // a context; kDeadlineExceeded if the deadline passes before a command
-  // starts, kCancelled likewise, kResourceExhausted if the temporaries are over
-  // the limit.
+  // a context and a slot of the device; kDeadlineExceeded if the deadline
+  // passes before a command starts, kCancelled likewise, kResourceExhausted if
+  // the temporaries are over the limit.
   [[nodiscard]] absl::StatusOr<ExecutionTimes> Run(
       absl::Span<const int64_t> vars, absl::Span<const void* const> inputs,
       absl::Span<void* const> outputs, const ExecutionOptions& options) const;
+
+  // True if a run would wait now.
+  [[nodiscard]] bool busy() const;
 
   [[nodiscard]] const Executable& executable() const { return executable_; }
   // Launch times by kernel.
@@ -109,6 +115,9 @@ class Executor {
   // size of the arena.
   absl::StatusOr<std::vector<int64_t>> Places(
       size_t device, absl::Span<const int64_t> vars) const;
+  // A context that no other run has; null if there is none by the deadline.
+  std::unique_ptr<Context> TakeContext(absl::Time deadline) const;
+  void GiveBack(std::unique_ptr<Context> context) const;
   // Makes the context ready for these sizes.
   absl::Status Prepare(Context& context, absl::Span<const int64_t> vars) const;
   absl::Status RunSegments(const std::vector<Segment>& segments,

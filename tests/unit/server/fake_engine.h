@@ -68,6 +68,7 @@ class EchoModel final : public Model {
     return RunTimes{.queue_ns = 1000, .execute_ns = 2000};
   }
 
+  bool busy() const override { return false; }
   const std::vector<std::string>& kernel_names() const override {
     return kernel_names_;
   }

@@ -104,11 +104,12 @@ class ExecutableMaker {
     return Buffer(kind, slot, arena_.Int(bytes));
   }
 
-  void Launch(Function function, std::vector<int> buffers,
-              bool at_load = false) {
+  void Launch(Function function, std::vector<int> buffers, bool at_load = false,
+              int64_t work = 0) {
     LaunchCommand launch;
     launch.kernel = static_cast<int>(executable_.kernels.size());
     launch.buffers = std::move(buffers);
+    launch.work = SizeExpr(work);
     launch.grid = at_load ? SizeExpr(1) : Size(n_);
     launch.scratch_bytes = at_load ? SizeExpr(0) : Size(n_);
     executable_.kernels.push_back(
@@ -191,6 +192,63 @@ TEST(Executor, RunsCommandsInOrder) {
   ExecutableMaker maker;
   const auto executor = ThreeSteps(maker);
   EXPECT_THAT(*RunOn(*executor, {1, 2, 3}), ElementsAre(112, 113, 114));
+}
+
+TEST(Executor, RunsNoMoreAtOnceThanTheDeviceHasSlots) {
+  const auto slots = std::make_shared<RunSlots>(2);
+  ExecutableMaker makers[2];
+  std::vector<std::unique_ptr<Executor>> executors;
+  std::atomic<int> running{0};
+  std::atomic<int> most{0};
+  std::atomic<int> alone{0};    // Launches that may use all threads.
+  std::atomic<int> crowded{0};  // Launches that may not.
+  for (ExecutableMaker& maker : makers) {
+    const int in = maker.Buffer(Kind::kInput);
+    const int out = maker.Buffer(Kind::kOutput);
+    // Enough work for several threads.
+    maker.Launch(
+        [&](const LaunchArgs& args) {
+          const int now = ++running;
+          int seen = most.load();
+          while (seen < now && !most.compare_exchange_weak(seen, now)) {
+          }
+          ++(args.max_threads == 1 ? crowded : alone);
+          std::this_thread::sleep_for(milliseconds(5));
+          --running;
+          return absl::OkStatus();
+        },
+        {out, in}, /*at_load=*/false, /*work=*/1'000'000'000);
+    executors.push_back(*maker.Finish({.contexts = 4, .slots = slots}));
+  }
+  ASSERT_TRUE(RunOn(*executors[0], {1}).ok());
+  EXPECT_EQ(alone, 1);
+  EXPECT_FALSE(executors[0]->busy());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      for (int k = 0; k < 4; ++k) {
+        EXPECT_TRUE(RunOn(*executors[i % 2], {1}).ok());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(most, 2);
+  EXPECT_GT(crowded, 16);
+}
+
+TEST(Executor, ADeadlineEndsTheWaitForTheDevice) {
+  const auto slots = std::make_shared<RunSlots>(1);
+  ExecutableMaker maker;
+  const auto executor = ThreeSteps(maker, {.contexts = 1, .slots = slots});
+  ASSERT_TRUE(slots->Acquire(absl::InfiniteFuture()));
+  EXPECT_TRUE(executor->busy());
+  const auto late = RunOn(*executor, {1}, absl::Now() + absl::Milliseconds(20));
+  EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(late.status().message(),
+            "the deadline passed while the request waited for the device");
+  slots->Release();
+  // It gave its context back.
+  EXPECT_THAT(*RunOn(*executor, {1}), ElementsAre(112));
 }
 
 TEST(Executor, GivesEightThreadsTheirOwnResultsFromTwoContexts) {
