@@ -35,12 +35,13 @@ Progress ProgressTo(std::shared_ptr<ResponseStream<Response>> stream) {
   };
 }
 
-// Runs `work` on `queue`; `work` ends the stream.
+// Runs `work` for `owner` on `queue`; `work` ends the stream.
 template <typename Response>
 grpc::ServerWriteReactor<Response>* RunOn(
-    WorkQueue& queue, std::shared_ptr<ResponseStream<Response>> stream,
+    WorkQueue& queue, const void* owner,
+    std::shared_ptr<ResponseStream<Response>> stream,
     std::function<void()> work) {
-  const absl::Status accepted = queue.Add(std::move(work));
+  const absl::Status accepted = queue.Add(owner, std::move(work));
   if (!accepted.ok()) stream->End(accepted);
   return stream.get();
 }
@@ -155,7 +156,7 @@ grpc::ServerWriteReactor<v1::PublishResponse>* GraphService::Publish(
   }
   const auto stream = ResponseStream<v1::PublishResponse>::Make();
   return RunOn<v1::PublishResponse>(
-      *parts_.loads, stream, [this, stream, request = *request] {
+      *parts_.loads, nullptr, stream, [this, stream, request = *request] {
         auto result = base::NoThrow(
             [&] { return PublishGraph(request, ProgressTo(stream)); });
         if (result.ok()) {
@@ -228,7 +229,7 @@ grpc::ServerWriteReactor<v1::ExecuteResponse>* GraphService::Execute(
   call.cancelled = [stream] { return stream->cancelled(); };
   // gRPC keeps the request until the stream is done.
   return RunOn<v1::ExecuteResponse>(
-      queue, stream, [this, stream, request, call] {
+      queue, found->model.get(), stream, [this, stream, request, call] {
         if (stream->cancelled()) {
           stream->End(absl::CancelledError("the client has gone"));
           return;
@@ -312,7 +313,7 @@ grpc::ServerWriteReactor<v1::ExplainResponse>* GraphService::Explain(
   }
   const auto stream = ResponseStream<v1::ExplainResponse>::Make();
   return RunOn<v1::ExplainResponse>(
-      *parts_.loads, stream, [this, stream, request = *request] {
+      *parts_.loads, nullptr, stream, [this, stream, request = *request] {
         auto text = base::NoThrow(
             [&] { return ExplainStage(request, ProgressTo(stream)); });
         if (text.ok()) {
@@ -346,7 +347,7 @@ grpc::ServerWriteReactor<v1::BenchmarkResponse>* GraphService::Benchmark(
   const auto stream = ResponseStream<v1::BenchmarkResponse>::Make();
   const absl::Time deadline = DeadlineOf(*context);
   return RunOn<v1::BenchmarkResponse>(
-      *parts_.loads, stream, [this, stream, request, deadline] {
+      *parts_.loads, nullptr, stream, [this, stream, request, deadline] {
         auto report = base::NoThrow([&] {
           return Measure(*request, deadline, *stream, ProgressTo(stream));
         });

@@ -240,8 +240,9 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitRequest> {
           "the content does not have the SHA-256 that the header names")));
       return;
     }
-    const absl::Status accepted = parts_.loads->Add(
-        [this] { Finish(ToGrpc(base::NoThrow([&] { return Import(); }))); });
+    const absl::Status accepted = parts_.loads->Add(nullptr, [this] {
+      Finish(ToGrpc(base::NoThrow([&] { return Import(); })));
+    });
     if (!accepted.ok()) Finish(ToGrpc(accepted));
   }
 

@@ -264,8 +264,8 @@ void V2Handlers::ModelInfer(const Call& call,
     LeaveFastLane();
     return;
   }
-  const absl::Status accepted =
-      parts_.requests->Add([this, inference] { Infer(inference); });
+  const absl::Status accepted = parts_.requests->Add(
+      found->loaded.get(), [this, inference] { Infer(inference); });
   if (!accepted.ok()) {
     parts_.metrics->Add(telemetry::Metric::kRejectedRequests,
                         {absl::IsUnavailable(accepted) ? "draining" : "limit"});
@@ -441,7 +441,7 @@ void V2Handlers::Control(
     return;
   }
   const absl::Status accepted = parts_.loads->Add(
-      [name, done, work = std::move(work)] { done(work(name)); });
+      nullptr, [name, done, work = std::move(work)] { done(work(name)); });
   if (!accepted.ok()) done(accepted);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/work_queue.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,18 +21,38 @@ WorkQueue::WorkQueue(std::string what, int threads, size_t limit)
 
 WorkQueue::~WorkQueue() { Shutdown(); }
 
-absl::Status WorkQueue::Add(std::function<void()> work) {
+absl::Status WorkQueue::Add(const void* owner, std::function<void()> work) {
   base::MutexLock lock(&mutex_);
   if (stopped_) {
     return absl::UnavailableError("the server is shutting down");
   }
-  if (waiting_.size() >= limit_ + idle_) {
+  auto lane = std::find_if(lanes_.begin(), lanes_.end(),
+                           [&](const Lane& l) { return l.owner == owner; });
+  const bool is_new = lane == lanes_.end();
+  const size_t owners = lanes_.size() + (is_new ? 1 : 0);
+  const size_t mine = is_new ? 0 : lane->waiting.size();
+  if (waiting_ >= limit_ + idle_ && mine * owners >= limit_) {
     return absl::ResourceExhaustedError(
         absl::StrCat(limit_, " ", what_, " wait already, try again later"));
   }
-  waiting_.push_back(std::move(work));
+  if (is_new) lane = lanes_.insert(lanes_.end(), Lane{owner, {}});
+  lane->waiting.push_back(std::move(work));
+  ++waiting_;
   changed_.Signal();
   return absl::OkStatus();
+}
+
+std::function<void()> WorkQueue::TakeNext() {
+  Lane& lane = lanes_.front();
+  std::function<void()> work = std::move(lane.waiting.front());
+  lane.waiting.pop_front();
+  --waiting_;
+  if (lane.waiting.empty()) {
+    lanes_.pop_front();
+  } else {
+    lanes_.splice(lanes_.end(), lanes_, lanes_.begin());
+  }
+  return work;
 }
 
 void WorkQueue::Shutdown() {
@@ -50,10 +71,9 @@ void WorkQueue::Loop() {
     std::function<void()> work;
     {
       base::MutexLock lock(&mutex_);
-      while (waiting_.empty() && !stopped_) changed_.Wait(&mutex_);
-      if (waiting_.empty()) return;
-      work = std::move(waiting_.front());
-      waiting_.pop_front();
+      while (waiting_ == 0 && !stopped_) changed_.Wait(&mutex_);
+      if (waiting_ == 0) return;
+      work = TakeNext();
       --idle_;
     }
     work();

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A WorkQueue runs functions on threads of its own, in order, and refuses more
-// than it can hold. It keeps long work off the threads that serve the wire.
+// A WorkQueue runs functions on threads of its own and refuses more than it can
+// hold. It keeps long work off the threads that serve the wire.
+//
+// Work for the same owner runs in order; owners take turns, so that nobody
+// waits for all that a busy one has asked for.
 //
 // Any thread may call it. Functions that were accepted run even while the
 // queue is being shut down, so that whoever waits for them gets an answer.
@@ -10,6 +13,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <list>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,29 +27,38 @@ namespace quern::server {
 
 class WorkQueue {
  public:
-  // `what` is for messages: "requests". At most `limit` functions wait while
-  // `threads` run.
+  // `what` is for messages: "requests". About `limit` functions wait at most
+  // while `threads` run: where many owners share it, each may have its part of
+  // `limit` wait even if others have filled it.
   WorkQueue(std::string what, int threads, size_t limit);
   ~WorkQueue();
   WorkQueue(const WorkQueue&) = delete;
   WorkQueue& operator=(const WorkQueue&) = delete;
 
   // Runs `work` soon. kResourceExhausted if too many wait, kUnavailable after
-  // Shutdown; `work` is not called then.
-  [[nodiscard]] absl::Status Add(std::function<void()> work);
+  // Shutdown; `work` is not called then. `owner` is only compared.
+  [[nodiscard]] absl::Status Add(const void* owner, std::function<void()> work);
 
   // Takes no more work and waits for what was accepted.
   void Shutdown();
 
  private:
+  // What waits for one owner; never empty.
+  struct Lane {
+    const void* owner = nullptr;
+    std::deque<std::function<void()>> waiting;
+  };
+
   void Loop();
+  std::function<void()> TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string what_;
   const size_t limit_;
   base::Mutex mutex_;
   base::CondVar changed_;
-  std::deque<std::function<void()>> waiting_ ABSL_GUARDED_BY(mutex_);
-  size_t idle_ ABSL_GUARDED_BY(mutex_) = 0;  // Threads without work.
+  std::list<Lane> lanes_ ABSL_GUARDED_BY(mutex_);  // The next one first.
+  size_t waiting_ ABSL_GUARDED_BY(mutex_) = 0;     // In all lanes.
+  size_t idle_ ABSL_GUARDED_BY(mutex_) = 0;        // Threads without work.
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
 };

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+#include <future>
+#include <string>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -264,10 +267,10 @@ TEST(WorkQueue, RefusesMoreThanItsThreadsAndItsLimit) {
       const base::MutexLock lock(&mutex);
       ++done;
     };
-    ASSERT_TRUE(queue.Add(wait).ok());
-    ASSERT_TRUE(queue.Add(wait).ok());
+    ASSERT_TRUE(queue.Add(nullptr, wait).ok());
+    ASSERT_TRUE(queue.Add(nullptr, wait).ok());
     // The first may not have been taken up yet; it counts all the same.
-    const absl::Status status = queue.Add(wait);
+    const absl::Status status = queue.Add(nullptr, wait);
     EXPECT_EQ(status, absl::ResourceExhaustedError(
                           "1 requests wait already, try again later"));
     mutex.Unlock();
@@ -279,11 +282,12 @@ TEST(WorkQueue, RunsWhatItAcceptedAndRefusesTheRestAfterShutdown) {
   std::atomic<int> done = 0;
   WorkQueue queue("requests", 2, 100);
   for (int i = 0; i < 50; ++i) {
-    ASSERT_TRUE(queue.Add([&] { ++done; }).ok());
+    ASSERT_TRUE(queue.Add(nullptr, [&] { ++done; }).ok());
   }
   queue.Shutdown();
   EXPECT_EQ(done, 50);
-  EXPECT_EQ(queue.Add([&] { ++done; }).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(queue.Add(nullptr, [&] { ++done; }).code(),
+            absl::StatusCode::kUnavailable);
 }
 
 TEST(LoadedModel, IsShortForSizesWhoseRequestsWere) {
@@ -304,6 +308,62 @@ TEST(LoadedModel, IsShortForSizesWhoseRequestsWere) {
     model->LearnTime(bytes, 0);
     EXPECT_TRUE(model->IsShort(bytes, 100));
   }
+}
+
+TEST(WorkQueue, OwnersTakeTurns) {
+  std::promise<void> gate;
+  std::promise<void> started;
+  std::string order;
+  const int a = 0, b = 0, c = 0;
+  {
+    WorkQueue queue("requests", 1, 100);
+    ASSERT_TRUE(queue
+                    .Add(nullptr,
+                         [&] {
+                           started.set_value();
+                           gate.get_future().wait();
+                         })
+                    .ok());
+    started.get_future().wait();
+    const auto add = [&](const int& owner, char letter) {
+      ASSERT_TRUE(
+          queue.Add(&owner, [&order, letter] { order += letter; }).ok());
+    };
+    for (int i = 0; i < 4; ++i) add(a, 'a');
+    for (int i = 0; i < 2; ++i) add(b, 'b');
+    add(c, 'c');
+    add(a, 'A');
+    gate.set_value();
+  }
+  EXPECT_EQ(order, "abcabaaA");
+}
+
+TEST(WorkQueue, WhoHasLittleWaitingIsNotRefusedForTheMuchOfOthers) {
+  std::promise<void> gate;
+  std::promise<void> started;
+  std::atomic<int> run = 0;
+  const int busy = 0, quiet = 0;
+  {
+    WorkQueue queue("requests", 1, 10);
+    ASSERT_TRUE(queue
+                    .Add(nullptr,
+                         [&] {
+                           started.set_value();
+                           gate.get_future().wait();
+                         })
+                    .ok());
+    started.get_future().wait();
+    const auto count = [&] { ++run; };
+    for (int i = 0; i < 10; ++i) EXPECT_TRUE(queue.Add(&busy, count).ok());
+    EXPECT_EQ(queue.Add(&busy, count).code(),
+              absl::StatusCode::kResourceExhausted);
+    // Half of ten is its part, and no more.
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(queue.Add(&quiet, count).ok());
+    EXPECT_EQ(queue.Add(&quiet, count).code(),
+              absl::StatusCode::kResourceExhausted);
+    gate.set_value();
+  }
+  EXPECT_EQ(run, 15);
 }
 
 }  // namespace
