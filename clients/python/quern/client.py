@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pathlib
 import threading
@@ -23,9 +24,9 @@ from quern.dtypes import DType, as_dtype, by_v2
 from quern.errors import Error
 from quern.graph import (Array, BuiltGraph, Expression, Spec, build,
                          little_endian, to_array, to_wire)
-from quern.records import (Device, Graph, Kernel, KernelCode, Load, Model,
-                           ModelStatistics, Note, Published, Result, Settings,
-                           TensorSpec, Window)
+from quern.records import (Description, Device, Graph, Kernel, KernelCode,
+                           Load, Model, ModelState, ModelStatistics, Note,
+                           Published, Result, Settings, TensorSpec, Window)
 
 Outputs = Union[Expression, Sequence[Expression], Mapping[str, Expression]]
 """What a graph gives: by name, or in order as "output0", "output1", .."""
@@ -204,6 +205,18 @@ class Client:
 
         return self._with_content(explain)
 
+    def describe(self, subject: Subject,
+                 settings: Optional[Settings] = None,
+                 timeout: Optional[float] = None) -> Description:
+        """What a graph, an ONNX file or a model takes, gives and is made of."""
+        def describe() -> Description:
+            answer: wire.DescribeResponse = self._call(
+                rpc.GRAPHS, "Describe", wire.DescribeRequest(
+                    subject=self._subject(subject, settings, timeout)), timeout)
+            return Description.of(answer)
+
+        return self._with_content(describe)
+
     # Kernels.
 
     def kernels(self, subject: Optional[Subject] = None,
@@ -302,6 +315,43 @@ class Client:
         """Ends the service of a version; requests in flight end normally."""
         self._call(rpc.GRAPHS, "Unpublish", wire.UnpublishRequest(
             model=subject_pb2.ModelName(name=name, version=version)), timeout)
+
+    def load(self, name: str, source: Optional[Onnx] = None, *,
+             version: int = 1, settings: Optional[Mapping[str, str]] = None,
+             timeout: Optional[float] = None) -> None:
+        """Loads or reloads a model of the server's repository.
+
+        With `source`, an ONNX file, it is that file as `version`; the
+        repository stays as it is. `settings` are those that a config.pbtxt has
+        as its parameters. A load that fails leaves what served serving.
+        FAILED_PRECONDITION if the models follow the files of the repository.
+        """
+        request = v2.RepositoryModelLoadRequest(model_name=name)
+        if source is not None:
+            content = (source if isinstance(source, bytes)
+                       else pathlib.Path(source).read_bytes())
+            request.parameters[
+                f"file:{version}/model.onnx"].bytes_param = content
+        if source is not None or settings:
+            config = {"parameters": {key: {"string_value": value} for key, value
+                                     in (settings or {}).items()}}
+            request.parameters["config"].string_param = json.dumps(config)
+        self._call(rpc.V2, "RepositoryModelLoad", request, timeout)
+
+    def unload(self, name: str, timeout: Optional[float] = None) -> None:
+        """Ends the service of all versions of a model that was loaded.
+
+        Requests in flight end normally.
+        """
+        self._call(rpc.V2, "RepositoryModelUnload",
+                   v2.RepositoryModelUnloadRequest(model_name=name), timeout)
+
+    def models(self, timeout: Optional[float] = None) -> list[ModelState]:
+        """The models that the server knows, and what became of them."""
+        answer: v2.RepositoryIndexResponse = self._call(
+            rpc.V2, "RepositoryIndex", v2.RepositoryIndexRequest(), timeout)
+        return [ModelState(m.name, m.version, m.state, m.reason)
+                for m in answer.models]
 
     def infer(self, name: str, inputs: Mapping[str, npt.ArrayLike], *,
               version: str = "", outputs: Sequence[str] = (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 from quern._proto import (graph_service_pb2, grpc_service_pb2,
                           kernel_service_pb2, statistics_pb2, subject_pb2)
@@ -224,6 +224,44 @@ class Window:
     def of(message: kernel_service_pb2.WatchKernelsResponse) -> Window:
         seconds = message.window.seconds + message.window.nanos / 1e9
         return Window(seconds, [Activity.of(a) for a in message.loaded])
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A version of a model as the server knows it."""
+
+    name: str
+    version: str
+    state: str
+    """ "READY", "LOADING" or "UNAVAILABLE"."""
+    reason: str
+    """Why it is not available, or a later load of it failed."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a graph or a model is."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    nodes: int
+    """Of its graph, those of sizes included."""
+    weights: int
+    weight_bytes: int
+    load: Optional[Load]
+    """What its load took; None if it is not loaded with these settings."""
+    device: str
+    notes: tuple[Note, ...]
+    """What the compiler decided; like the device, of what is loaded."""
+
+    @staticmethod
+    def of(message: graph_service_pb2.DescribeResponse) -> Description:
+        return Description(
+            tuple(TensorSpec.of(spec) for spec in message.inputs),
+            tuple(TensorSpec.of(spec) for spec in message.outputs),
+            message.nodes, message.weights, message.weight_bytes,
+            Load.of(message.load) if message.loaded else None, message.device,
+            tuple(Note(n.kind, n.kernel, n.text) for n in message.notes))
 
 
 @dataclass(frozen=True)

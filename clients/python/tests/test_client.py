@@ -170,6 +170,31 @@ class ClientTest(ServedTestCase):
         with self.assertRaisesRegex(quern.Error, "a period of 0.1 s to 1 h"):
             next(self.client.watch_kernels(period=0.01))
 
+    def test_a_model_is_loaded_from_a_file_and_unloaded(self):
+        self.client.load("sent", perceptron(), version=3,
+                         settings={"numerics": "strict"})
+        self.assertTrue(self.client.model_ready("sent", "3"))
+        (state,) = [m for m in self.client.models() if m.name == "sent"]
+        self.assertEqual((state.version, state.state), ("3", "READY"))
+        with self.assertRaisesRegex(quern.Error, "no ONNX model"):
+            self.client.load("sent", b"no model", version=3)
+        self.assertTrue(self.client.model_ready("sent", "3"))
+        self.client.unload("sent")
+        self.assertFalse(self.client.model_ready("sent"))
+
+    def test_a_description_has_ports_sizes_and_the_load(self):
+        w = quern.weight(np.ones((4, 3), np.float32))
+        y = quern.placeholder("x", ("n", 4)) @ w
+        before = self.client.describe(y)
+        self.assertEqual(before.inputs[0].shape, ("n", 4))
+        self.assertEqual((before.weights, before.weight_bytes), (1, 48))
+        self.assertIsNone(before.load)
+        self.client.execute(y, {"x": np.ones((2, 4), np.float32)})
+        after = self.client.describe(y)
+        self.assertEqual(after.device, "cpu")
+        assert after.load is not None
+        self.assertEqual(after.load.kernels, 1)
+
     def test_every_stage_is_explained(self):
         y = quern.Tensor(np.ones(4, np.float32)) * 2
         for stage in quern.STAGES[:-1]:
