@@ -157,28 +157,36 @@ class Compiler {
       const auto has = static_cast<int64_t>(launch->buffers.size());
       if (has <= most) continue;
       seen[launch->kernel] = true;
-      excesses.push_back(
-          {launch->kernel, schedule::Excess::kBuffers,
-           absl::StrCat("uses ", has, " buffers, ", launch->device,
-                        " takes at most ", most)});
+      excesses.push_back(TooManyBuffers(launch->kernel, *device, has));
     }
     return excesses;
+  }
+
+  Excess TooManyBuffers(int kernel, int device, int64_t has) const {
+    return {
+        kernel, schedule::Excess::kBuffers,
+        absl::StrCat("uses ", has, " buffers, ", devices_[device].name,
+                     " takes at most ", devices_[device].target.max_arguments)};
   }
 
   // Gives a value of each kernel in excesses_ a buffer.
   absl::Status RaiseValues(std::vector<Id>& raised) {
     for (const Excess& excess : excesses_) {
       const schedule::Kernel& kernel = schedule_.kernels[excess.kernel];
+      const size_t before = raised.size();
       for (Id root : kernel.values) {
         const Id value =
             schedule::ValueToRaise(arena_, placement_, root, excess.what);
-        if (value == ir::kNoNode ||
-            std::find(raised.begin(), raised.end(), value) != raised.end()) {
-          return absl::ResourceExhaustedError(
-              absl::StrCat("kernel ", kernel.name, " ", excess.text,
-                           ", and it cannot be split"));
+        // Launches of one kernel may share it.
+        if (value != ir::kNoNode &&
+            std::find(raised.begin(), raised.end(), value) == raised.end()) {
+          raised.push_back(value);
         }
-        raised.push_back(value);
+      }
+      if (raised.size() == before) {
+        return absl::ResourceExhaustedError(
+            absl::StrCat("kernel ", kernel.name, " ", excess.text,
+                         ", and it cannot be split"));
       }
       raise_notes_.push_back(
           {"budget", kernel.name,
@@ -456,6 +464,12 @@ class Compiler {
       QUERN_ASSIGN_OR_RETURN(kernel::Linearized linear,
                              LowerForTarget(kernel, target, shrink,
                                             plan.schedule, plan.kernel_text));
+      // Arrays of constants are known by now.
+      const auto buffers = static_cast<int64_t>(linear.program.params.size());
+      if (buffers > target.max_arguments) {
+        excesses_.push_back(TooManyBuffers(number, device, buffers));
+        return absl::ResourceExhaustedError(excesses_.back().text);
+      }
       const kernel::ProgramCost cost = kernel::Measure(linear.program);
       const bool fits =
           target.interpreted || (cost.operations <= target.max_operations &&

@@ -111,7 +111,8 @@ void AddFlags(CLI::App& app, Config& c) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--threads", c.threads,
-                 "threads of a device; 0: as many as this process may use")
+                 "threads of a device, and requests that it works on at once; "
+                 "0: as many as this process may use")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
   app.add_option("--contexts", c.contexts,

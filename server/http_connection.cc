@@ -500,7 +500,8 @@ class Connection final
         [self = this->shared_from_this()](HttpResponse response) {
           self->Answer(std::move(response));
         });
-    // If there is a next request already, no more is read for now.
+    // Where the next request has begun to come, no more is read before this
+    // one is answered.
     if (buffer_.size() == 0) Read();
     const absl::Status handled = base::NoThrow([&] {
       route_.handle(std::move(request_), [reply](HttpResponse response) {

@@ -210,8 +210,10 @@ class GrpcServer final : public Server {
 
   void Shutdown() override {
     if (grpc_ != nullptr) {
-      SetDraining();
-      absl::SleepFor(absl::Seconds(config_.shutdown_delay_s));
+      // Nobody comes to what was never ready.
+      if (SetDraining()) {
+        absl::SleepFor(absl::Seconds(config_.shutdown_delay_s));
+      }
       const absl::Time deadline =
           absl::Now() + absl::Seconds(config_.shutdown_timeout_s);
       // HTTP needs no farewell: what it has read, it answers.
@@ -271,10 +273,12 @@ class GrpcServer final : public Server {
     absl::SleepFor(kFarewell);
   }
 
-  void SetDraining() {
+  // Whether the devices were well.
+  bool SetDraining() {
     base::MutexLock lock(&ready_mutex_);
     draining_ = true;
     TellReady();
+    return healthy_;
   }
 
   // Ready is who is well and is not asked to end, whichever came last.

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -260,8 +261,8 @@ void V2Handlers::ModelInfer(const Call& call,
   }
   inference->ticket = *std::move(ticket);
   if (EnterFastLane(*inference)) {
+    const absl::Cleanup leave = [this] { LeaveFastLane(); };
     Infer(inference);
-    LeaveFastLane();
     return;
   }
   const absl::Status accepted = parts_.requests->Add(

@@ -262,4 +262,24 @@ absl::StatusOr<::onnx::ModelProto> MakeModel(absl::string_view kind,
                    absl::StrJoin(ModelKinds(), ", "), ", got ", kind));
 }
 
+std::string IdentityFile() {
+  ::onnx::ModelProto model;
+  model.set_ir_version(8);
+  model.add_opset_import()->set_version(17);
+  auto* graph = model.mutable_graph();
+  graph->set_name("identity");
+  for (auto* value : {graph->add_input(), graph->add_output()}) {
+    auto* type = value->mutable_type()->mutable_tensor_type();
+    type->set_elem_type(::onnx::TensorProto::FLOAT);
+    type->mutable_shape()->add_dim()->set_dim_param("n");
+  }
+  graph->mutable_input(0)->set_name("x");
+  graph->mutable_output(0)->set_name("y");
+  auto* node = graph->add_node();
+  node->set_op_type("Identity");
+  node->add_input("x");
+  node->add_output("y");
+  return model.SerializeAsString();
+}
+
 }  // namespace quern::support

@@ -33,4 +33,7 @@ namespace quern::support {
 [[nodiscard]] absl::StatusOr<::onnx::ModelProto> MakeModel(
     absl::string_view kind, uint64_t seed);
 
+// A file that gives its input "x" f32 [n] back as "y".
+[[nodiscard]] std::string IdentityFile();
+
 }  // namespace quern::support

@@ -98,16 +98,10 @@ std::vector<Seed> Seeds() {
   return seeds;
 }
 
-std::string MutatedGraph(absl::string_view bytes, size_t max_size,
-                         uint64_t seed, MutateBytes mutate_bytes) {
-  v1::Graph graph;
-  return MutatedMessage(graph, bytes, max_size, seed, mutate_bytes);
-}
-
 }  // namespace
 
 Surface GraphSurface() {
-  return {.read = Read, .seeds = Seeds, .mutate = MutatedGraph};
+  return {.read = Read, .seeds = Seeds, .mutate = MutatedAs<v1::Graph>};
 }
 
 }  // namespace quern::fuzz

@@ -11,11 +11,11 @@
 #include "absl/strings/string_view.h"
 
 #include "proto/inference/grpc_service.pb.h"
-#include "proto/onnx/onnx.pb.h"
 #include "server/http_infer.h"
 #include "server/server.h"
 #include "tests/fuzz/wire/expect.h"
 #include "tests/fuzz/wire/surface.h"
+#include "tests/support/model_generator.h"
 #include "tests/support/raw_client.h"
 #include "tests/unit/server/fake_engine.h"
 
@@ -29,21 +29,6 @@ std::string Post(absl::string_view path, absl::string_view body,
                  absl::string_view headers = "") {
   return absl::StrCat("POST ", path, " HTTP/1.1\r\nHost: h\r\n", headers,
                       "Content-Length: ", body.size(), "\r\n\r\n", body);
-}
-
-// A file with x f32 [n] as its output.
-std::string IdentityFile() {
-  onnx::ModelProto model;
-  model.set_ir_version(8);
-  model.add_opset_import()->set_version(17);
-  onnx::GraphProto* graph = model.mutable_graph();
-  for (auto* value : {graph->add_input(), graph->add_output()}) {
-    value->set_name("x");
-    auto* type = value->mutable_type()->mutable_tensor_type();
-    type->set_elem_type(onnx::TensorProto::FLOAT);
-    type->mutable_shape()->add_dim()->set_dim_param("n");
-  }
-  return model.SerializeAsString();
 }
 
 // A server of a model "m" that gives its inputs back.
@@ -65,9 +50,9 @@ class Served {
     const RawAnswer loaded = support::Ask(
         address_,
         Post("/v2/repository/models/m/load",
-             absl::StrCat(R"({"parameters":{"config":"{}",)",
-                          R"("file:1/model.onnx":")",
-                          absl::Base64Escape(IdentityFile()), "\"}}")));
+             absl::StrCat(
+                 R"({"parameters":{"config":"{}",)", R"("file:1/model.onnx":")",
+                 absl::Base64Escape(support::IdentityFile()), "\"}}")));
     Expect(loaded.status == 200, "a model, not " + loaded.body);
   }
   [[nodiscard]] const std::string& address() const { return address_; }

@@ -32,4 +32,11 @@ void Mutate(google::protobuf::Message& message, uint64_t seed,
                                          size_t max_size, uint64_t seed,
                                          MutateBytes mutate_bytes);
 
+template <typename Message>
+[[nodiscard]] std::string MutatedAs(absl::string_view bytes, size_t max_size,
+                                    uint64_t seed, MutateBytes mutate_bytes) {
+  Message message;
+  return MutatedMessage(message, bytes, max_size, seed, mutate_bytes);
+}
+
 }  // namespace quern::fuzz

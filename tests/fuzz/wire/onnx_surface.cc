@@ -41,16 +41,10 @@ std::vector<Seed> Seeds() {
   return seeds;
 }
 
-std::string MutatedModel(absl::string_view bytes, size_t max_size,
-                         uint64_t seed, MutateBytes mutate_bytes) {
-  onnx::ModelProto model;
-  return MutatedMessage(model, bytes, max_size, seed, mutate_bytes);
-}
-
 }  // namespace
 
 Surface OnnxSurface() {
-  return {.read = Read, .seeds = Seeds, .mutate = MutatedModel};
+  return {.read = Read, .seeds = Seeds, .mutate = MutatedAs<onnx::ModelProto>};
 }
 
 }  // namespace quern::fuzz

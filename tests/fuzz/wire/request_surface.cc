@@ -113,16 +113,10 @@ std::vector<Seed> Seeds() {
   return seeds;
 }
 
-std::string MutatedRequest(absl::string_view bytes, size_t max_size,
-                           uint64_t seed, MutateBytes mutate_bytes) {
-  ModelInferRequest request;
-  return MutatedMessage(request, bytes, max_size, seed, mutate_bytes);
-}
-
 }  // namespace
 
 Surface RequestSurface() {
-  return {.read = Read, .seeds = Seeds, .mutate = MutatedRequest};
+  return {.read = Read, .seeds = Seeds, .mutate = MutatedAs<ModelInferRequest>};
 }
 
 }  // namespace quern::fuzz

@@ -497,6 +497,35 @@ TEST(EngineBudget, SplitsWhatNeedsMoreBuffersThanTheDeviceTakes) {
   }
 }
 
+TEST(EngineBudget, CountsArraysOfConstantsAndValuesThatLaunchesShare) {
+  std::vector<std::unique_ptr<runtime::Backend>> backends;
+  backends.push_back(std::make_unique<NarrowBackend>(4));
+  const std::vector<const runtime::Backend*> compilers = {backends[0].get()};
+  auto assembler = runtime::MakeInProcessAssembler(compilers, 1);
+  telemetry::Metrics metrics;
+  const auto engine = Engine::Create(WithDevices({"ref"}), std::move(backends),
+                                     std::move(assembler), &metrics);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  std::vector<int64_t> bits;
+  for (int i = 0; i < 3000; ++i) {
+    bits.push_back(ir::Scalar::OfFloat(DType::kF64, i % 5).bits);
+  }
+  GraphMaker g;
+  const Id list =
+      g.b().ConstArray(DType::kWeakFloat, bits, {{g.b().Int(3000)}});
+  // Two inputs of each and the output are four buffers, the array a fifth.
+  const Id shared = g.b().Add(g.Input("a", {3000}), g.Input("b", {3000}));
+  for (const std::string name : {"c", "d"}) {
+    const Id product =
+        g.b().Mul(g.b().Mul(shared, list), g.Input(name, {3000}));
+    g.Output("y" + name, product);
+  }
+  const GraphPtr graph = Finished(g);
+  const auto model = (*engine)->Load(graph, OnDevice("ref"), nullptr);
+  ASSERT_TRUE(model.ok()) << model.status();
+  ExpectRight(**model, *graph, 0, 5);
+}
+
 TEST(EngineBudget, RefusesWhatCannotBeSplit) {
   std::vector<std::unique_ptr<runtime::Backend>> backends;
   backends.push_back(std::make_unique<NarrowBackend>(2));

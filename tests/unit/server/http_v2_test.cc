@@ -24,9 +24,9 @@
 #include <nlohmann/json.hpp>
 
 #include "proto/inference/grpc_service.grpc.pb.h"
-#include "proto/onnx/onnx.pb.h"
 #include "server/http_infer.h"
 #include "server/server.h"
+#include "tests/support/model_generator.h"
 #include "tests/support/raw_client.h"
 #include "tests/unit/server/fake_engine.h"
 
@@ -84,28 +84,8 @@ class HttpV2Test : public ::testing::Test {
     const RawAnswer answer = Ask(
         "POST", absl::StrCat("/v2/repository/models/", name, "/load"),
         absl::StrCat(R"({"parameters":{"config":"{}","file:1/model.onnx":")",
-                     absl::Base64Escape(IdentityFile()), "\"}}"));
+                     absl::Base64Escape(support::IdentityFile()), "\"}}"));
     ASSERT_EQ(answer.status, 200) << answer.body;
-  }
-
-  static std::string IdentityFile() {
-    ::onnx::ModelProto model;
-    model.set_ir_version(8);
-    model.add_opset_import()->set_version(17);
-    auto* graph = model.mutable_graph();
-    graph->set_name("identity");
-    for (auto* value : {graph->add_input(), graph->add_output()}) {
-      auto* type = value->mutable_type()->mutable_tensor_type();
-      type->set_elem_type(::onnx::TensorProto::FLOAT);
-      type->mutable_shape()->add_dim()->set_dim_param("n");
-    }
-    graph->mutable_input(0)->set_name("x");
-    graph->mutable_output(0)->set_name("y");
-    auto* node = graph->add_node();
-    node->set_op_type("Identity");
-    node->add_input("x");
-    node->add_output("y");
-    return model.SerializeAsString();
   }
 
   FakeEngine engine_;
