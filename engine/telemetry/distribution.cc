@@ -94,8 +94,9 @@ Distribution Distribution::Since(const Distribution& earlier) const {
                        delta * delta * (mine * theirs / (mine + theirs)));
   const int64_t lower = first == 0 ? 0 : UpperNs(first - 1) + 1;
   const int64_t upper = last == kBuckets - 1 ? max_ : UpperNs(last);
-  part.min_ = min_ < earlier.min_ ? min_ : std::max(lower, min_);
-  part.max_ = max_ > earlier.max_ ? max_ : std::min(upper, max_);
+  // A new least or greatest lies in an outermost bucket and is exact.
+  part.min_ = std::max(lower, min_);
+  part.max_ = std::min(upper, max_);
   return part;
 }
 
