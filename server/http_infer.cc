@@ -329,8 +329,9 @@ absl::Status ReadRequest(JsonReader& json,
       return json.Array([&]() -> absl::Status {
         QUERN_RETURN_IF_ERROR(CheckCount(request.inputs_size(), "inputs"));
         auto* input = request.add_inputs();
-        return Named("input", input->name(),
-                     ReadInput(json, *input, inputs.emplace_back()));
+        const absl::Status read =
+            ReadInput(json, *input, inputs.emplace_back());
+        return Named("input", input->name(), read);
       });
     }
     if (name == "outputs") {
