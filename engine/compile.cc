@@ -337,6 +337,10 @@ class Compiler {
     buffer_number_.clear();
     constant_number_.clear();
     kernel_number_.clear();
+    packs_.clear();
+    packed_.clear();
+    pack_kernel_.clear();
+    out_.schedule_text.clear();
     estimate_.clear();
     out_.executable.num_vars = static_cast<int>(vars_.size());
     for (const CompileDevice& device : devices_) {
@@ -370,44 +374,56 @@ class Compiler {
   // Each step becomes a command of a segment; kernels are compiled when they
   // are met, once for each device.
   absl::Status CompileSteps() {
-    std::string text;
     for (const schedule::Step& step : schedule_.steps) {
-      runtime::Command command;
-      int device = 0;
-      bool at_load = false;
-      if (const auto* launch = std::get_if<schedule::Launch>(&step)) {
-        QUERN_ASSIGN_OR_RETURN(device, DeviceNumber(launch->device));
-        at_load = launch->at_load;
-        QUERN_ASSIGN_OR_RETURN(command, LaunchOf(*launch, device));
-      } else {
-        const auto& copy = std::get<schedule::CopyStep>(step);
-        at_load = copy.at_load;
-        QUERN_ASSIGN_OR_RETURN(
-            device, DeviceNumber(*schedule_.buffers[copy.to].device));
-        runtime::CopyCommand out;
-        QUERN_ASSIGN_OR_RETURN(out.from, BufferOn(copy.from, device));
-        QUERN_ASSIGN_OR_RETURN(out.to, BufferOn(copy.to, device));
-        command = out;
-      }
-      if (options_.keep_stages) absl::StrAppend(&text, StepText(step));
-      std::vector<runtime::Segment>& segments =
-          at_load ? out_.executable.load_segments : out_.executable.segments;
-      if (segments.empty() || segments.back().device != device) {
-        segments.push_back({device, {}});
-      }
-      segments.back().commands.push_back(std::move(command));
+      QUERN_RETURN_IF_ERROR(AppendStep(step));
     }
-    out_.schedule_text = std::move(text);
+    return absl::OkStatus();
+  }
+
+  absl::Status AppendStep(const schedule::Step& step) {
+    runtime::Command command;
+    int device = 0;
+    bool at_load = false;
+    if (const auto* launch = std::get_if<schedule::Launch>(&step)) {
+      QUERN_ASSIGN_OR_RETURN(device, DeviceNumber(launch->device));
+      at_load = launch->at_load;
+      QUERN_ASSIGN_OR_RETURN(command, LaunchOf(*launch, device));
+    } else {
+      const auto& copy = std::get<schedule::CopyStep>(step);
+      at_load = copy.at_load;
+      QUERN_ASSIGN_OR_RETURN(device,
+                             DeviceNumber(*schedule_.buffers[copy.to].device));
+      runtime::CopyCommand out;
+      QUERN_ASSIGN_OR_RETURN(out.from, BufferOn(copy.from, device));
+      QUERN_ASSIGN_OR_RETURN(out.to, BufferOn(copy.to, device));
+      command = out;
+    }
+    if (options_.keep_stages) {
+      absl::StrAppend(&out_.schedule_text, StepText(step));
+    }
+    std::vector<runtime::Segment>& segments =
+        at_load ? out_.executable.load_segments : out_.executable.segments;
+    if (segments.empty() || segments.back().device != device) {
+      segments.push_back({device, {}});
+    }
+    segments.back().commands.push_back(std::move(command));
     return absl::OkStatus();
   }
 
   absl::StatusOr<runtime::Command> LaunchOf(const schedule::Launch& launch,
                                             int device) {
-    const auto key = std::make_tuple(launch.kernel, device, launch.at_load);
+    // What is there when the model is loaded can be read from packed copies.
+    std::vector<bool> at_load(launch.buffers.size(), false);
+    for (size_t i = 0; i < at_load.size() && !launch.at_load; ++i) {
+      at_load[i] = schedule_.buffers[launch.buffers[i]].at_load;
+    }
+    const auto key =
+        std::make_tuple(launch.kernel, device, launch.at_load, at_load);
     auto it = kernel_number_.find(key);
     if (it == kernel_number_.end()) {
       const schedule::Kernel& kernel = schedule_.kernels[launch.kernel];
-      absl::StatusOr<KernelPlan> plan = CompileKernel(launch.kernel, device);
+      absl::StatusOr<KernelPlan> plan =
+          CompileKernel(launch.kernel, device, at_load);
       if (!plan.ok()) {
         return absl::Status(plan.status().code(),
                             absl::StrCat("kernel ", kernel.name, ": ",
@@ -415,6 +431,7 @@ class Compiler {
       }
       plan->at_load = launch.at_load;
       out_.kernels.push_back(*std::move(plan));
+      packs_.push_back(std::move(found_packs_));
       it =
           kernel_number_.emplace(key, static_cast<int>(out_.kernels.size()) - 1)
               .first;
@@ -426,17 +443,61 @@ class Compiler {
     command.grid = plan.grid;
     command.scratch_bytes = plan.scratch_bytes;
     command.work = plan.work;
-    for (int decl : launch.buffers) {
+    const std::vector<int> constants = plan.constants;
+    std::vector<int> buffers = launch.buffers;
+    // Packing compiles kernels, which moves the plans.
+    const std::vector<kernel::Pack> packs = packs_[it->second];
+    for (const kernel::Pack& pack : packs) {
+      int& decl = buffers[pack.param];
+      QUERN_ASSIGN_OR_RETURN(decl, PackedCopy(decl, pack, launch.device));
+    }
+    for (int decl : buffers) {
       QUERN_ASSIGN_OR_RETURN(const int buffer, BufferOn(decl, device));
       command.buffers.push_back(buffer);
     }
-    command.buffers.insert(command.buffers.end(), plan.constants.begin(),
-                           plan.constants.end());
+    command.buffers.insert(command.buffers.end(), constants.begin(),
+                           constants.end());
     return command;
   }
 
+  // The buffer that holds `decl` packed; the launch that fills it goes to what
+  // runs when the model is loaded.
+  absl::StatusOr<int> PackedCopy(int decl, const kernel::Pack& pack,
+                                 const std::string& device) {
+    const auto [it, is_new] = packed_.try_emplace(
+        {decl, pack.body, device}, static_cast<int>(schedule_.buffers.size()));
+    if (!is_new) return it->second;
+    const int copy = it->second;
+    schedule::BufferDecl buffer;
+    buffer.dtype = pack.dtype;
+    buffer.elements = arena_.Int(pack.elements);
+    buffer.device = device;
+    buffer.at_load = true;
+    schedule_.buffers.push_back(std::move(buffer));
+    const auto [kernel, first] = pack_kernel_.try_emplace(
+        pack.body, static_cast<int>(schedule_.kernels.size()));
+    if (first) {
+      schedule::Kernel packing;
+      packing.name = absl::StrCat(
+          "pack_", pack.elements, "_",
+          absl::Hex(arena_[pack.body].hash & 0xffffff, absl::kZeroPad6));
+      packing.summary = "weights in the order of their use";
+      packing.params = {{pack.dtype, true}, {pack.dtype, false}};
+      packing.bodies = {pack.body};
+      schedule_.kernels.push_back(std::move(packing));
+    }
+    schedule::Launch launch;
+    launch.kernel = kernel->second;
+    launch.buffers = {copy, decl};
+    launch.device = device;
+    launch.at_load = true;
+    QUERN_RETURN_IF_ERROR(AppendStep(launch));
+    return copy;
+  }
+
   // From here on, one target.
-  absl::StatusOr<KernelPlan> CompileKernel(int number, int device) {
+  absl::StatusOr<KernelPlan> CompileKernel(int number, int device,
+                                           const std::vector<bool>& at_load) {
     const schedule::Kernel& kernel = schedule_.kernels[number];
     const base::Target& target = devices_[device].target;
     KernelPlan plan;
@@ -462,7 +523,7 @@ class Compiler {
     std::string linear_text;
     for (int shrink = 0;; ++shrink) {
       QUERN_ASSIGN_OR_RETURN(kernel::Linearized linear,
-                             LowerForTarget(kernel, target, shrink,
+                             LowerForTarget(kernel, target, shrink, at_load,
                                             plan.schedule, plan.kernel_text));
       // Arrays of constants are known by now.
       const auto buffers = static_cast<int64_t>(linear.program.params.size());
@@ -515,8 +576,10 @@ class Compiler {
   // Schedule, bind, decompose, linearize.
   absl::StatusOr<kernel::Linearized> LowerForTarget(
       const schedule::Kernel& kernel, const base::Target& target, int shrink,
-      std::string& schedule_words, std::string& text) {
+      const std::vector<bool>& at_load, std::string& schedule_words,
+      std::string& text) {
     std::vector<Id> bodies;
+    found_packs_.clear();
     if (options_.keep_stages) text.clear();
     for (Id body : kernel.bodies) {
       if (options_.keep_stages) {
@@ -527,9 +590,10 @@ class Compiler {
         QUERN_ASSIGN_OR_RETURN(
             const kernel::TileResult tile, passes_.Run("schedule", [&] {
               return absl::StatusOr<kernel::TileResult>(
-                  kernel::TileForCpu(arena_, body, target, shrink));
+                  kernel::TileForCpu(arena_, body, target, shrink, at_load));
             }));
         body = tile.body;
+        found_packs_ = tile.packs;
         schedule_words = tile.description;
         QUERN_RETURN_IF_ERROR(VerifyKernel("schedule", body));
         if (options_.keep_stages) {
@@ -647,7 +711,11 @@ class Compiler {
   std::vector<Note> raise_notes_;  // Of those before it.
   std::map<std::pair<int, int>, int> buffer_number_;
   std::map<std::pair<int, std::string>, int> constant_number_;
-  std::map<std::tuple<int, int, bool>, int> kernel_number_;
+  std::map<std::tuple<int, int, bool, std::vector<bool>>, int> kernel_number_;
+  std::vector<std::vector<kernel::Pack>> packs_;  // By kernel plan.
+  std::vector<kernel::Pack> found_packs_;         // Of the kernel at hand.
+  std::map<std::tuple<int, Id, std::string>, int> packed_;
+  std::map<Id, int> pack_kernel_;
   std::vector<double> estimate_;  // Bytes, by buffer.
   CompiledGraph out_;
 };

@@ -115,6 +115,7 @@ class Linearizer {
     range_of_bit_.clear();
     free_.clear();
     unrolled_.clear();
+    resolved_.clear();
     for (Id id : ir::TopologicalOrder(arena_, absl::MakeConstSpan(&body, 1))) {
       if (arena_[id].op == Op::kRange) {
         if (range_of_bit_.size() >= kMaxRanges) {
@@ -391,12 +392,16 @@ class Linearizer {
 
   void EmitStore(Id store) {
     const Node node = arena_[store];
+    const Id gate = node.srcs.size() > 3 ? Resolved(node.srcs[3]) : kNoNode;
+    if (gate != kNoNode && IsKnown(gate, false)) return;
     const Id vector = VectorRange(store);
     const int lanes = vector == kNoNode ? 1 : LanesOf(vector);
     const int value = Splat(Value(node.srcs[2]), lanes);
     const int base = Address(node.srcs[0]);
     std::vector<int32_t> srcs = {base, Position(node.srcs[1], vector), value};
-    if (node.srcs.size() > 3) srcs.push_back(Mask(node.srcs[3], lanes));
+    if (gate != kNoNode && !IsKnown(gate, true)) {
+      srcs.push_back(Mask(gate, lanes));
+    }
     Put(Top(), Op::kStore, pool_[value].dtype, lanes, std::move(srcs));
   }
 
@@ -450,6 +455,12 @@ class Linearizer {
       if (mask >= 0) return mask;
     }
     const int lanes = Lanes(id);
+    if (node.op == Op::kWhere) {
+      const Id condition = Resolved(node.srcs[0]);
+      if (arena_.IsConst(condition)) {
+        return Splat(Value(node.srcs[IsKnown(condition, true) ? 1 : 2]), lanes);
+      }
+    }
     std::vector<int32_t> srcs;
     for (Id src : node.srcs) srcs.push_back(Splat(Value(src), lanes));
     // Index arithmetic and strong integers meet in casts that change nothing.
@@ -470,6 +481,10 @@ class Linearizer {
     const Instruction& at = pool_[value];
     return at.op == Op::kConst &&
            at.imm == (ir::IsFloat(at.dtype) ? DoubleBits(1) : 1);
+  }
+
+  bool IsZero(int value) const {
+    return pool_[value].op == Op::kConst && pool_[value].imm == 0;
   }
 
   int EmitRange(Id range) {
@@ -680,9 +695,34 @@ class Linearizer {
     return Constant(node.dtype, bits[index]);
   }
 
+  // A condition with the unrolled ranges at their present values: often that
+  // decides it.
+  Id Resolved(Id condition) {
+    const std::vector<Id> unrolled = Unrolled(Free(condition));
+    if (unrolled.empty()) return condition;
+    const auto [it, is_new] = resolved_.try_emplace(
+        {condition, Assignment(Free(condition))}, kNoNode);
+    if (is_new) {
+      ir::Substitution now;
+      for (Id range : unrolled) now[range] = arena_.Int(unrolled_[range]);
+      it->second = ir::Substitute(arena_, condition, now);
+    }
+    return it->second;
+  }
+
+  // True if `condition` is known to be `value`.
+  bool IsKnown(Id condition, bool value) const {
+    return arena_.IsConst(condition) &&
+           (arena_.IntValue(condition) != 0) == value;
+  }
+
   int EmitLoad(Id id, const Node& node) {
     const int immediate = Immediate(node);
     if (immediate >= 0) return immediate;
+    const Id gate = node.srcs.size() > 2 ? Resolved(node.srcs[2]) : kNoNode;
+    if (gate != kNoNode && IsKnown(gate, false)) {
+      return Constant(node.dtype, 0);
+    }
     const Id vector = VectorRange(id);
     const int lanes = vector == kNoNode ? 1 : LanesOf(vector);
     const int base = Address(node.srcs[0]);
@@ -699,7 +739,9 @@ class Linearizer {
       position = Position(node.srcs[1], vector);
     }
     std::vector<int32_t> srcs = {base, position};
-    if (node.srcs.size() > 2) srcs.push_back(Mask(node.srcs[2], lanes));
+    if (gate != kNoNode && !IsKnown(gate, true)) {
+      srcs.push_back(Mask(gate, lanes));
+    }
     const int block = stack_[std::max(LevelOf(Free(id)), base_depth_)];
     return Put(block, Op::kLoad, node.dtype, lanes, std::move(srcs), step);
   }
@@ -868,6 +910,8 @@ class Linearizer {
     std::vector<int32_t> srcs;
     if (fuse) {
       for (Id src : node.srcs) srcs.push_back(Splat(Value(src), lanes));
+      // What lies in the padding adds nothing.
+      if (IsZero(srcs[0]) || IsZero(srcs[1])) return;
       const auto one = std::find_if(srcs.begin(), srcs.end(),
                                     [&](int32_t src) { return IsOne(src); });
       if (one != srcs.end()) srcs.erase(one);
@@ -904,6 +948,7 @@ class Linearizer {
   absl::flat_hash_map<Id, uint64_t> free_;
   absl::flat_hash_map<Id, int64_t> unrolled_;
   absl::flat_hash_map<Key, Known> memo_;
+  absl::flat_hash_map<Key, Id> resolved_;
   absl::flat_hash_map<std::pair<int, int>, int> splats_;
   absl::flat_hash_map<int, int> block_of_;
 };

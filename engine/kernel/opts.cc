@@ -292,8 +292,11 @@ Split SplitRange(Arena& arena, Id body, Id range, int64_t factor,
   ranges.push_back(out.inner);
   Id value = ir::Add(arena, base, out.inner);
   const Id mask = ir::Less(arena, value, extent);
-  if (!divides && tail == Tail::kClamp) {
-    value = ir::Min(arena, value, ir::Sub(arena, extent, arena.Int(1)));
+  if (!divides && tail == Tail::kRepeat) {
+    const Id last = ir::Sub(arena, extent, f);
+    value = ir::ProvablyLess(arena, arena.Int(-1), last)
+                ? ir::Add(arena, ir::Min(arena, base, last), out.inner)
+                : ir::Min(arena, value, ir::Sub(arena, extent, arena.Int(1)));
   }
   Replacer replacer(arena, range, value, ranges);
   if (!divides && tail == Tail::kMask) replacer.MaskWith(mask, out.inner);
@@ -316,6 +319,111 @@ Id Reorder(Arena& arena, Id body, absl::Span<const Id> ranges) {
   std::vector<Id> srcs(node.srcs.begin(), node.srcs.begin() + FirstRange(node));
   srcs.insert(srcs.end(), ranges.begin(), ranges.end());
   return arena.Make(node.op, node.dtype, srcs, *node.attr, node.shape);
+}
+
+Id ReorderReduction(Arena& arena, Id body, Id reduce,
+                    absl::Span<const Id> ranges) {
+  std::vector<Id> srcs = {arena[reduce].srcs[0]};
+  srcs.insert(srcs.end(), ranges.begin(), ranges.end());
+  const Id ordered = ir::WithSources(arena, reduce, srcs);
+  return ordered == reduce ? body
+                           : ir::Substitute(arena, body, {{reduce, ordered}});
+}
+
+namespace {
+
+// The gates without which a factor of `product` is 0.
+std::vector<Id> GatesOfFactors(const Arena& arena, Id product) {
+  std::vector<Id> gates;
+  std::vector<Id> factors = {product};
+  while (!factors.empty()) {
+    const Node& node = arena[factors.back()];
+    factors.pop_back();
+    const auto is_zero = [&](Id id) {
+      return arena.IsConst(id) && arena[id].attr->ints[0] == 0;
+    };
+    if (node.op == Op::kMul) {
+      factors.insert(factors.end(), node.srcs.begin(), node.srcs.end());
+    } else if (node.op == Op::kCast) {
+      factors.push_back(node.srcs[0]);
+    } else if (node.op == Op::kLoad && node.srcs.size() > 2) {
+      gates.push_back(node.srcs[2]);
+    } else if (node.op == Op::kWhere && is_zero(node.srcs[2])) {
+      gates.push_back(node.srcs[0]);
+      factors.push_back(node.srcs[1]);
+    }
+  }
+  return gates;
+}
+
+// The comparisons that hold where `gate` does.
+std::vector<Id> Comparisons(const Arena& arena, Id gate) {
+  if (arena[gate].op == Op::kCmpLt) return {gate};
+  std::vector<Id> out;
+  if (arena[gate].op != Op::kAnd) return out;
+  for (Id src : arena[gate].srcs) {
+    const std::vector<Id> more = Comparisons(arena, src);
+    out.insert(out.end(), more.begin(), more.end());
+  }
+  return out;
+}
+
+}  // namespace
+
+Split ClipReduction(Arena& arena, Id body, Id reduce, Id range) {
+  const Id extent = arena[range].srcs[0];
+  const Id zero = arena.Int(0);
+  Id first = zero;
+  Id end = extent;
+  ir::Substitution holds;
+  const Id product = arena[reduce].srcs[0];
+  for (Id gate : GatesOfFactors(arena, product)) {
+    for (Id comparison : Comparisons(arena, gate)) {
+      const Id low = arena[comparison].srcs[0];
+      const Id high = arena[comparison].srcs[1];
+      if (arena[low].dtype != DType::kWeakInt) continue;
+      bool same_everywhere = true;
+      for (Id free : FreeRanges(arena, comparison)) {
+        same_everywhere &= KindOf(arena, free) == RangeKind::kSerial ||
+                           KindOf(arena, free) == RangeKind::kGrid;
+      }
+      // low < high: c * range + rest >= 0.
+      const Id slack = ir::Sub(arena, ir::Sub(arena, high, low), arena.Int(1));
+      const ir::Affine affine = ir::AffineIn(arena, slack, range);
+      if (!same_everywhere || affine.coefficient == kNoNode ||
+          !arena.IsConst(affine.coefficient)) {
+        continue;
+      }
+      const int64_t c = arena.IntValue(affine.coefficient);
+      if (c > 0) {
+        const Id least =
+            ir::Max(arena, ir::Sub(arena, zero, affine.rest), zero);
+        first = ir::Max(arena, first, ir::CeilDiv(arena, least, arena.Int(c)));
+      } else if (c < 0) {
+        const Id beyond =
+            ir::Max(arena, ir::Add(arena, affine.rest, arena.Int(-c)), zero);
+        end = ir::Min(arena, end, ir::IDiv(arena, beyond, arena.Int(-c)));
+      } else {
+        continue;
+      }
+      holds[comparison] =
+          arena.Make(Op::kConst, DType::kBool, {}, Attr{{1}, {}});
+    }
+  }
+  if (holds.empty()) return {};
+  const Id clipped =
+      MakeRange(arena, ir::Max(arena, ir::Sub(arena, end, first), zero),
+                arena[range].attr->ints[0], KindOf(arena, range));
+  const Id sum = ir::Substitute(arena, product, holds);
+  std::vector<Id> srcs(arena[reduce].srcs.begin(), arena[reduce].srcs.end());
+  srcs[0] = sum;
+  const Id within = ir::WithSources(arena, reduce, srcs);
+  const Id open = ir::Substitute(arena, body, {{reduce, within}});
+  Split out;
+  out.inner = clipped;
+  out.body = Replacer(arena, range, ir::Add(arena, clipped, first), {clipped})
+                 .Run(open);
+  return out;
 }
 
 Id MergeRanges(Arena& arena, Id body) {

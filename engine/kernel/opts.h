@@ -23,11 +23,12 @@ struct Split {
 
 // What happens where `factor` does not divide the extent.
 enum class Tail : uint8_t {
-  kMask,   // Inner points past the end read nothing, write nothing and add
-           // nothing to reductions.
-  kClamp,  // Inner points past the end repeat the last one. For ranges of
-           // stores only: they store the same value again.
-  kShort,  // The last inner range is shorter. For serial inner ranges only.
+  kMask,    // Inner points past the end read nothing, write nothing and add
+            // nothing to reductions.
+  kRepeat,  // The last inner range starts earlier, so that it ends at the
+            // end; a range shorter than `factor` repeats its last point. For
+            // ranges of stores only: they store the same values again.
+  kShort,   // The last inner range is shorter. For serial inner ranges only.
 };
 
 // Splits `range`; the inner range has `factor` points and the given kind.
@@ -43,6 +44,20 @@ enum class Tail : uint8_t {
 // The same stores with their ranges in the order `ranges` (a permutation).
 [[nodiscard]] ir::Id Reorder(ir::Arena& arena, ir::Id body,
                              absl::Span<const ir::Id> ranges);
+
+// The reduction `reduce` with its ranges in the order `ranges` (a
+// permutation), from the outside in.
+[[nodiscard]] ir::Id ReorderReduction(ir::Arena& arena, ir::Id body,
+                                      ir::Id reduce,
+                                      absl::Span<const ir::Id> ranges);
+
+// Lets `range` of a sum of products run only where no factor is 0 because its
+// gate is false: the padding of a window is skipped rather than added. Gates
+// that depend on unrolled copies or lanes stay. The body is kNoNode if there is
+// nothing to skip.
+// Otherwise Split::inner is the range that is left.
+[[nodiscard]] Split ClipReduction(ir::Arena& arena, ir::Id body, ir::Id reduce,
+                                  ir::Id range);
 
 // Joins neighbouring ranges of stores, reductions and stages wherever no
 // index needs the two apart, and numbers the ranges from 0 in order of use.

@@ -25,6 +25,7 @@
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/constants.h"
 #include "engine/kernel/opts.h"
+#include "engine/kernel/pack.h"
 #include "engine/schedule/fuse.h"
 
 namespace quern::kernel {
@@ -39,11 +40,20 @@ using ir::RangeKind;
 
 // A chunk should be worth this many operations, so that claiming it is cheap.
 constexpr double kChunkWork = 8192;
+// A window may be written out if it has no more taps.
+constexpr int64_t kMostTaps = 8;
+// Multiply-adds of the steps that are written out one after the other.
+constexpr int64_t kCopiesOfStep = 240;
 
 class Tiler {
  public:
-  Tiler(Arena& arena, Id body, const base::Target& target, int shrink)
-      : arena_(arena), body_(body), target_(target), shrink_(shrink) {}
+  Tiler(Arena& arena, Id body, const base::Target& target, int shrink,
+        const std::vector<bool>& at_load)
+      : arena_(arena),
+        body_(body),
+        target_(target),
+        shrink_(shrink),
+        at_load_(at_load) {}
 
   TileResult Run() {
     body_ = MergeRanges(arena_, body_);
@@ -53,7 +63,7 @@ class Tiler {
     if (tiled == kNoNode || HasConstantFactor(tiled)) {
       body_ = UnrollConstantAxes(arena_, body_);
     }
-    if (target_.vector_bytes == 0) return {body_, "serial"};
+    if (target_.vector_bytes == 0) return {body_, "serial", {}};
     lanes_ = target_.vector_bytes / WidestElement();
     std::string description;
     const Id contraction = FindContraction();
@@ -61,9 +71,10 @@ class Tiler {
     if (contraction == kNoNode || !TileContraction(contraction, description) ||
         !Runs(body_)) {
       body_ = untiled;
+      packs_.clear();
       description = TileLoops();
     }
-    return {body_, description};
+    return {body_, description, packs_};
   }
 
  private:
@@ -217,14 +228,15 @@ class Tiler {
       n_contiguous &= StepIs(index, n, 1) || StepIs(index, n, 0);
       k_contiguous &= StepIs(index, k, 1) || StepIs(index, k, 0);
     }
-    if (!n_contiguous && k_contiguous && Extent(k) >= lanes_) {
+    if (!n_contiguous && k_contiguous && Extent(k) >= lanes_ &&
+        PackableLoad(loads, inner) == kNoNode) {
       return InnerProduct(store, inner, loads, description);
     }
-    if (!StepIs(StoreIndex(), n, 1)) return false;
     return OuterProduct(store, inner, loads, description);
   }
 
   // The store range along which a factor that does depend on `n` is reused.
+  // Of equally long ones the inner, along which other factors are closer.
   Id RowRange(const std::vector<Id>& store, const std::vector<Id>& loads,
               Id n) {
     Id best = kNoNode;
@@ -235,21 +247,77 @@ class Tiler {
       for (Id load : loads) {
         const std::vector<Id> free = FreeRanges(arena_, load);
         reused |= Has(free, n) && !Has(free, range);
-        reads |= !Has(free, n) && Has(free, range);
+        reads |= Has(free, range);
       }
       if (reused && reads &&
-          (best == kNoNode || Extent(range) > Extent(best))) {
+          (best == kNoNode || Extent(range) >= Extent(best))) {
         best = range;
       }
     }
     return best;
   }
 
-  bool OuterProduct(std::vector<Id> store, const std::vector<Id>& inner,
+  // The load of weights that a packed copy can answer: what it reads is known
+  // when the model is loaded, and every step reads something else.
+  Id PackableLoad(const std::vector<Id>& loads, const std::vector<Id>& inner) {
+    Id best = kNoNode;
+    size_t most = 0;
+    for (Id load : loads) {
+      const Node& base = arena_[arena_[load].srcs[0]];
+      if (base.op != Op::kParam || arena_[load].srcs.size() != 2) continue;
+      const int param = static_cast<int>(base.attr->ints[0]);
+      if (param >= static_cast<int>(at_load_.size()) || !at_load_[param] ||
+          OnlyLoadOf(arena_, body_, param) == kNoNode) {
+        continue;
+      }
+      const std::vector<Id> free = FreeRanges(arena_, load);
+      size_t steps = 0;
+      for (Id range : inner) steps += Has(free, range) ? 1 : 0;
+      if (steps > most) {
+        best = load;
+        most = steps;
+      }
+    }
+    return best;
+  }
+
+  // What `packable` has become: splits rebuild it.
+  Id WeightsLoad(Id packable) {
+    return OnlyLoadOf(
+        arena_, body_,
+        static_cast<int>(arena_[arena_[packable].srcs[0]].attr->ints[0]));
+  }
+
+  // The range that runs along the lanes: of those that choose among packed
+  // weights the one that is contiguous in the store, or else the longest.
+  Id ColumnRange(const std::vector<Id>& store, Id packable) {
+    if (packable == kNoNode) return store.back();
+    const std::vector<Id> free = FreeRanges(arena_, packable);
+    Id best = kNoNode;
+    for (Id range : store) {
+      if (!Has(free, range) || StaticExtent(range) == 0 ||
+          Step(arena_[packable].srcs[1], range) == kNoNode) {
+        continue;
+      }
+      if (StepIs(StoreIndex(), range, 1)) return range;
+      if (best == kNoNode || Extent(range) > Extent(best)) best = range;
+    }
+    return best;
+  }
+
+  bool OuterProduct(const std::vector<Id>& store, std::vector<Id> inner,
                     const std::vector<Id>& loads, std::string& description) {
-    const Id n = store.back();
+    Id packable = PackableLoad(loads, inner);
+    Id n = ColumnRange(store, packable);
+    if (n == kNoNode || Extent(n) < 4) {
+      packable = kNoNode;
+      n = store.back();
+    }
+    if (packable == kNoNode && !StepIs(StoreIndex(), n, 1)) return false;
     const Id m = RowRange(store, loads, n);
-    if (m == kNoNode && Extent(n) < 2 * lanes_) return false;
+    if (m == kNoNode && packable == kNoNode && Extent(n) < 2 * lanes_) {
+      return false;
+    }
     // Accumulators, one vector of each load, one broadcast.
     const int budget = target_.vector_registers >= 32 ? 28 : 12;
     int rows = 1;
@@ -263,45 +331,82 @@ class Tiler {
         vectors = (vectors + 1) / 2;
       }
     }
-    UnrollTaps(inner, rows * vectors);
 
     const int lanes = LanesFor(StaticExtent(n));
-    // Order: whatever is shared by no tile, columns, rows; so that the columns'
-    // panel is read again for the next rows while it is in the cache.
-    Split lane =
-        SplitRange(arena_, body_, n, lanes, RangeKind::kVector, Tail::kMask);
-    body_ = lane.body;
-    Id columns = lane.outer;
-    if (columns != kNoNode && vectors > 1) {
-      Split split = SplitRange(arena_, body_, columns, vectors,
-                               RangeKind::kUnroll, Tail::kClamp);
+    Panels panels;
+    panels.width = int64_t{lanes} * vectors;
+    panels.count = StaticExtent(n);
+    Split split = SplitRange(arena_, body_, n, panels.width, RangeKind::kSerial,
+                             Tail::kMask);
+    body_ = split.body;
+    const Id columns = panels.panel = split.outer;
+    panels.inside = split.inner;
+    split = SplitRange(arena_, body_, panels.inside, lanes, RangeKind::kVector,
+                       Tail::kMask);
+    body_ = split.body;
+    panels.inside = split.inner;
+    if (split.outer != kNoNode) {
+      const Id lane = split.inner;
+      split = Relabel(arena_, body_, split.outer, RangeKind::kUnroll);
       body_ = split.body;
-      columns = split.outer;
+      panels.inside = ir::Add(
+          arena_, ir::Mul(arena_, split.inner, arena_.Int(lanes)), lane);
     }
     Id tile_rows = kNoNode;
     if (m != kNoNode) {
-      Split split =
-          SplitRange(arena_, body_, m, rows, RangeKind::kUnroll, Tail::kClamp);
+      split =
+          SplitRange(arena_, body_, m, rows, RangeKind::kUnroll, Tail::kRepeat);
       body_ = split.body;
       tile_rows = split.outer;
     }
-    std::vector<Id> order;
+    inner = ArrangeSteps(inner,
+                         packable == kNoNode ? kNoNode : WeightsLoad(packable));
+    std::vector<Id> of_weights;
+    if (packable != kNoNode) {
+      const Id load = WeightsLoad(packable);
+      // Not the free ranges of the load: its gate is for columns past the end.
+      const std::vector<Id> free = FreeRanges(arena_, arena_[load].srcs[1]);
+      for (Id range : StoreRanges(arena_, body_)) {
+        if (Has(free, range) && range != columns &&
+            !ir::Contains(arena_, panels.inside, range)) {
+          of_weights.push_back(range);
+        }
+      }
+      std::vector<Id> steps;
+      for (Id range : inner) {
+        if (Has(free, range)) steps.push_back(range);
+      }
+      Pack pack;
+      const Id packed =
+          ReadPacked(arena_, body_, load, of_weights, panels, steps, &pack);
+      if (packed == kNoNode) return false;
+      body_ = packed;
+      packs_.push_back(pack);
+    }
+    inner = SkipPadding(std::move(inner));
+    UnrollTaps(inner, rows * vectors);
+
+    // Order: what chooses among weights, so that a panel stays in the cache
+    // while it meets all the data; then the data; then the tile.
+    std::vector<Id> order = of_weights;
+    if (packable != kNoNode && columns != kNoNode) order.push_back(columns);
     std::vector<Id> tile;
     for (Id range : StoreRanges(arena_, body_)) {
       if (KindOf(arena_, range) != RangeKind::kSerial) {
         tile.push_back(range);
-      } else if (range != columns && range != tile_rows) {
+      } else if (!Has(order, range) && range != columns && range != tile_rows) {
         order.push_back(range);
       }
     }
-    if (columns != kNoNode) order.push_back(columns);
+    if (packable == kNoNode && columns != kNoNode) order.push_back(columns);
     if (tile_rows != kNoNode) order.push_back(tile_rows);
     const size_t outer = order.size();
     order.insert(order.end(), tile.begin(), tile.end());
     body_ = Reorder(arena_, body_, order);
     MakeGrid(outer);
     description =
-        absl::StrCat("outer product, tile ", rows, "x", vectors * lanes);
+        absl::StrCat("outer product, tile ", rows, "x", vectors * lanes,
+                     packs_.empty() ? "" : ", packed");
     return true;
   }
 
@@ -327,13 +432,83 @@ class Tiler {
     }
   }
 
+  // The reduction that runs over `range`.
+  Id SumOver(Id range) {
+    for (Id id : Below(body_)) {
+      if (arena_[id].op == Op::kReduce && Has(InnerRanges(arena_, id), range)) {
+        return id;
+      }
+    }
+    return kNoNode;
+  }
+
+  // True if some gate depends on `range` and on copies or lanes: only where
+  // the copies of `range` are written out is it known which of them read
+  // padding.
+  bool GatedByCopies(Id sum, Id range) {
+    for (Id load : LoadsBelow(arena_[sum].srcs[0])) {
+      if (arena_[load].srcs.size() < 3) continue;
+      for (Id id : Below(arena_[load].srcs[2])) {
+        if (arena_[id].op != Op::kCmpLt) continue;
+        const std::vector<Id> free = FreeRanges(arena_, id);
+        if (Has(free, range) && !AllSerial(free)) return true;
+      }
+    }
+    return false;
+  }
+
+  // How far apart the data of neighbouring steps of `range` are, in elements.
+  double StepOfData(Id sum, Id range, Id weights) {
+    double most = 0;
+    for (Id load : LoadsBelow(arena_[sum].srcs[0])) {
+      const Id step = Step(arena_[load].srcs[1], range);
+      if (load == weights) continue;
+      if (step == kNoNode) return 1e18;
+      most = std::max(most, std::abs(schedule::EstimateSize(arena_, step)));
+    }
+    return most;
+  }
+
+  // Puts the ranges of the reduction into the order that runs through the
+  // data as it lies in memory, except for short ranges that have to be written
+  // out, which come last.
+  std::vector<Id> ArrangeSteps(const std::vector<Id>& inner, Id weights) {
+    const Id sum = SumOver(inner[0]);
+    std::vector<std::pair<double, Id>> keyed;
+    for (Id range : inner) {
+      const int64_t extent = StaticExtent(range);
+      const bool last =
+          extent > 0 && extent <= kMostTaps && GatedByCopies(sum, range);
+      keyed.emplace_back(last ? 0 : -StepOfData(sum, range, weights) - 1,
+                         range);
+    }
+    std::stable_sort(
+        keyed.begin(), keyed.end(),
+        [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<Id> order;
+    for (const auto& [key, range] : keyed) order.push_back(range);
+    body_ = ReorderReduction(arena_, body_, sum, order);
+    return order;
+  }
+
+  // Lets the reduction run over what lies inside the padding only.
+  std::vector<Id> SkipPadding(std::vector<Id> inner) {
+    for (Id& range : inner) {
+      const Split clipped = ClipReduction(arena_, body_, SumOver(range), range);
+      if (clipped.body == kNoNode) continue;
+      body_ = clipped.body;
+      range = clipped.inner;
+    }
+    return inner;
+  }
+
   // Unrolls the last reduced ranges while they are short.
   void UnrollTaps(const std::vector<Id>& inner, int copies) {
     int64_t budget =
-        std::max<int64_t>(1, (120 / std::max(copies, 1)) >> shrink_);
+        std::max<int64_t>(1, (kCopiesOfStep / std::max(copies, 1)) >> shrink_);
     for (size_t i = inner.size(); i-- > 0;) {
       const int64_t extent = StaticExtent(inner[i]);
-      if (extent > 0 && extent <= budget && extent <= 8) {
+      if (extent > 0 && extent <= budget && extent <= kMostTaps) {
         body_ = Relabel(arena_, body_, inner[i], RangeKind::kUnroll).body;
         budget /= extent;
         continue;
@@ -367,12 +542,12 @@ class Tiler {
     body_ = SplitRange(arena_, body_, inner.back(), lanes_, RangeKind::kVector,
                        Tail::kMask)
                 .body;
-    Split split =
-        SplitRange(arena_, body_, n, columns, RangeKind::kUnroll, Tail::kClamp);
+    Split split = SplitRange(arena_, body_, n, columns, RangeKind::kUnroll,
+                             Tail::kRepeat);
     body_ = split.body;
     if (m != kNoNode) {
       body_ =
-          SplitRange(arena_, body_, m, rows, RangeKind::kUnroll, Tail::kClamp)
+          SplitRange(arena_, body_, m, rows, RangeKind::kUnroll, Tail::kRepeat)
               .body;
     }
     SerialFirst();
@@ -579,14 +754,16 @@ class Tiler {
   Id body_;
   const base::Target& target_;
   int shrink_;
+  const std::vector<bool>& at_load_;  // By parameter.
+  std::vector<Pack> packs_;
   int lanes_ = 1;
 };
 
 }  // namespace
 
 TileResult TileForCpu(Arena& arena, Id body, const base::Target& target,
-                      int shrink) {
-  return Tiler(arena, body, target, shrink).Run();
+                      int shrink, const std::vector<bool>& at_load) {
+  return Tiler(arena, body, target, shrink, at_load).Run();
 }
 
 }  // namespace quern::kernel

@@ -5,23 +5,29 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "engine/base/target.h"
 #include "engine/ir/node.h"
+#include "engine/kernel/pack.h"
 
 namespace quern::kernel {
 
 struct TileResult {
   ir::Id body = ir::kNoNode;
   std::string description;  // "contraction 14x32 over k4" for explain.
+  std::vector<Pack> packs;  // Copies that it reads instead of parameters.
 };
 
 // The scheduled form of `body`. `shrink` halves the register tile that many
-// times, for kernels that came out over the budget.
+// times, for kernels that came out over the budget. `at_load`: by parameter,
+// what is known when the model is loaded, so that a packed copy can be read
+// instead.
 //
 // In:    kernel level, ranges all serial. Out: ranges with kinds.
 // Order: after split into kernels; before bind.
 [[nodiscard]] TileResult TileForCpu(ir::Arena& arena, ir::Id body,
-                                    const base::Target& target, int shrink);
+                                    const base::Target& target, int shrink,
+                                    const std::vector<bool>& at_load);
 
 }  // namespace quern::kernel

@@ -98,7 +98,34 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(
   QUERN_RETURN_IF_ERROR(executor->TakeMemory());
   QUERN_RETURN_IF_ERROR(executor->PlaceResident(weights));
   QUERN_RETURN_IF_ERROR(executor->RunLoadSegments());
+  QUERN_RETURN_IF_ERROR(executor->ReleaseWhatOnlyLoadingNeeds());
   return executor;
+}
+
+absl::Status Executor::ReleaseWhatOnlyLoadingNeeds() {
+  std::vector<bool> used(executable_.buffers.size(), false);
+  for (const Segment& segment : executable_.segments) {
+    for (const Command& command : segment.commands) {
+      if (const auto* launch = std::get_if<LaunchCommand>(&command)) {
+        for (int buffer : launch->buffers) used[buffer] = true;
+      } else {
+        const auto& copy = std::get<CopyCommand>(command);
+        used[copy.from] = used[copy.to] = true;
+      }
+    }
+  }
+  for (size_t i = 0; i < resident_.size(); ++i) {
+    if (resident_[i] == nullptr || used[i]) continue;
+    QUERN_ASSIGN_OR_RETURN(const int64_t bytes,
+                           executable_.buffers[i].bytes.Evaluate({}));
+    resident_[i] = nullptr;
+    resident_bytes_ -= bytes;
+    const int device = executable_.buffers[i].device;
+    if (options_.ledger == nullptr) continue;
+    options_.ledger->GiveBack(executable_.device_names[device], bytes);
+    taken_[device] -= bytes;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Executor::PlaceResident(absl::Span<const WeightData> weights) {

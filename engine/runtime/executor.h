@@ -111,6 +111,8 @@ class Executor {
       const ExecBuffer& buffer, int64_t bytes,
       absl::Span<const WeightData> weights) const;
   absl::Status RunLoadSegments();
+  // Weights of which there are packed copies now, and intermediate values.
+  absl::Status ReleaseWhatOnlyLoadingNeeds();
   // The offset of each place of a device's arena for these sizes, and last the
   // size of the arena.
   absl::StatusOr<std::vector<int64_t>> Places(

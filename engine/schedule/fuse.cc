@@ -22,6 +22,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -54,7 +55,10 @@ struct Demand {
 
 // A kernel as far as fusion knows it.
 struct Region {
-  std::vector<Id> ranges;  // Of its stores.
+  Id root = ir::kNoNode;   // The tensor that it writes.
+  std::vector<Id> index;   // Of its stores; a range for each axis but those of
+                           // one point.
+  std::vector<Id> ranges;  // Those among them.
   bool has_contraction = false;
   bool weight_only = false;
   int64_t cost = 0;
@@ -69,15 +73,19 @@ class Fuser {
     const size_t count = arena.size();
     placement_.kind.assign(count, Placement::Kind::kInline);
     placement_.tile_axes.assign(count, 0);
+    placement_.inner_axis.assign(count, -1);
     demands_.resize(count);
     forced_.assign(count, false);
-    for (Id id : outputs) forced_[id] = true;
+    row_major_.assign(count, false);
+    for (Id id : outputs) forced_[id] = row_major_[id] = true;
     for (Id id : options.raised) forced_[id] = true;
     Classify();
   }
 
   Placement Run() {
     for (size_t i = order_.size(); i-- > 0;) Place(order_[i]);
+    // Operands first: what no contraction asks for follows them.
+    for (Id id : order_) ChooseLayout(id);
     return std::move(placement_);
   }
 
@@ -398,6 +406,8 @@ class Fuser {
     placement_.kind[id] = Placement::Kind::kGlobal;
     if (node.op == Op::kCopy) {
       forced_[node.srcs[0]] = !IsBuffer(arena_[node.srcs[0]]);
+      // Copies move bytes, whatever they mean.
+      row_major_[id] = row_major_[node.srcs[0]] = true;
       return;
     }
     if (node.op == Op::kConcat) {
@@ -423,11 +433,15 @@ class Fuser {
       }
     }
     demand.scope = region.ranges;
+    region.root = id;
+    region.index = demand.index;
     regions_.push_back(std::move(region));
     return demand;
   }
 
   void Demanded(Id id, Demand demand) {
+    read_by_.resize(regions_.size());
+    read_by_[demand.kernel].push_back(id);
     demands_[id].push_back(std::move(demand));
   }
 
@@ -451,7 +465,7 @@ class Fuser {
     for (const Demand& demand : Distinct(demands)) {
       switch (node.op) {
         case Op::kReduce:
-          PassReduce(node, demand);
+          PassReduce(id, node, demand);
           break;
         case Op::kGather:
           PassGather(node, demand);
@@ -474,7 +488,7 @@ class Fuser {
     }
   }
 
-  void PassReduce(const Node& node, const Demand& demand) {
+  void PassReduce(Id id, const Node& node, const Demand& demand) {
     Demand below = demand;
     const size_t depth = Depth(demand.index, demand.scope);
     below.scope.resize(depth);
@@ -494,6 +508,7 @@ class Fuser {
         below.scope.push_back(below.index.back());
       }
     }
+    if (IsContraction(arena_, id)) PreferLayouts(node.srcs[0], below);
     Demanded(node.srcs[0], std::move(below));
   }
 
@@ -520,7 +535,154 @@ class Fuser {
     Demanded(node.srcs[0], std::move(data));
   }
 
+  // Layouts.
+
+  // The ranges on which the element of `id` at `index` depends.
+  std::vector<Id> RangesRead(Id id, absl::Span<const Id> index) {
+    const Node node = arena_[id];
+    std::vector<Id> ranges;
+    const auto add = [&](const std::vector<Id>& more) {
+      ranges.insert(ranges.end(), more.begin(), more.end());
+    };
+    if (node.op != Op::kConcat && ir::IsMovement(node.op)) {
+      return RangesRead(node.srcs[0], ThroughView(arena_, id, index).index);
+    }
+    if (ir::IsElementwise(node.op)) {
+      for (Id src : node.srcs) add(RangesRead(src, index));
+    } else {
+      for (Id at : index) add(RangesIn(at));
+    }
+    std::sort(ranges.begin(), ranges.end());
+    ranges.erase(std::unique(ranges.begin(), ranges.end()), ranges.end());
+    return ranges;
+  }
+
+  static std::vector<Id> Common(const std::vector<Id>& a,
+                                const std::vector<Id>& b) {
+    std::vector<Id> out;
+    std::set_intersection(a.begin(), a.end(), b.begin(), b.end(),
+                          std::back_inserter(out));
+    return out;
+  }
+
+  // Says along which ranges the operands and the result of a contraction with
+  // weights are best contiguous: the result along the ranges that choose among
+  // weights, the other factor along the ranges over which both are summed.
+  // Where there is no choice of weights (each channel has its own), both along
+  // the one that they share.
+  void PreferLayouts(Id product, const Demand& demand) {
+    while (arena_[product].op == Op::kCast) product = arena_[product].srcs[0];
+    std::vector<Id> factors(arena_[product].srcs.begin(),
+                            arena_[product].srcs.end());
+    if (IsOfWeights(factors[0])) std::swap(factors[0], factors[1]);
+    if (!IsOfWeights(factors[1]) || IsOfWeights(factors[0])) return;
+    const std::vector<Id> of_data = RangesRead(factors[0], demand.index);
+    const std::vector<Id> of_weights = RangesRead(factors[1], demand.index);
+    const std::vector<Id> shared = Common(of_data, of_weights);
+    std::vector<Id> outer = regions_[demand.kernel].ranges;
+    std::sort(outer.begin(), outer.end());
+    std::vector<Id> choosing;
+    std::set_difference(of_weights.begin(), of_weights.end(), of_data.begin(),
+                        of_data.end(), std::back_inserter(choosing));
+    choosing = Common(choosing, outer);
+    if (choosing.empty()) choosing = Common(shared, outer);
+    const double work = Extent(demand.scope);
+    for (Id range : choosing) wanted_[range] = {of_weights, work};
+    for (Id range : shared) {
+      if (!std::binary_search(outer.begin(), outer.end(), range)) {
+        wanted_[range] = {of_weights, work};
+      }
+    }
+  }
+
+  bool IsOfWeights(Id id) const {
+    return needs_weight_[id] && !needs_input_[id];
+  }
+
+  // Decides along which axis the buffer of `id` is contiguous.
+  void ChooseLayout(Id id) {
+    if (placement_.kind[id] != Placement::Kind::kGlobal || row_major_[id] ||
+        !needs_input_[id] || arena_.Rank(id) < 2) {
+      return;
+    }
+    std::vector<double> votes(arena_.Rank(id), 0);
+    for (const Demand& demand : demands_[id]) {
+      // Only row-major order makes one range of several axes.
+      if (DividesRanges(demand.index)) return;
+      Vote(demand.index, votes);
+    }
+    for (const Region& region : regions_) {
+      if (region.root == id) Vote(region.index, votes);
+    }
+    if (!Decide(votes, id)) {
+      VoteLikeOperands(id, votes);
+      static_cast<void>(Decide(votes, id));
+    }
+  }
+
+  bool DividesRanges(absl::Span<const Id> index) {
+    for (Id at : index) {
+      for (Id node : ir::TopologicalOrder(arena_, {at})) {
+        const Op op = arena_[node].op;
+        if (op == Op::kIDiv || op == Op::kMod) return true;
+      }
+    }
+    return false;
+  }
+
+  // An axis gets the work of those who want it contiguous.
+  void Vote(absl::Span<const Id> index, std::vector<double>& votes) {
+    for (size_t axis = 0; axis < index.size(); ++axis) {
+      for (Id range : RangesIn(index[axis])) {
+        const auto it = wanted_.find(range);
+        if (it == wanted_.end()) continue;
+        const ir::Affine affine = ir::AffineIn(arena_, index[axis], range);
+        const std::vector<Id>& in = RangesIn(index[axis]);
+        // An axis that windows slide along is not one of weights alone.
+        if (affine.coefficient != ir::kNoNode &&
+            arena_.IsInt(affine.coefficient, 1) &&
+            Common(in, it->second.weight_ranges) == in) {
+          votes[axis] += it->second.work;
+        }
+      }
+    }
+  }
+
+  bool Decide(const std::vector<double>& votes, Id id) {
+    const auto best = std::max_element(votes.begin(), votes.end());
+    if (*best == 0) return false;
+    placement_.inner_axis[id] = static_cast<int>(best - votes.begin());
+    return true;
+  }
+
+  // A kernel without a contraction stores as it reads.
+  void VoteLikeOperands(Id id, std::vector<double>& votes) {
+    for (size_t kernel = 0; kernel < regions_.size(); ++kernel) {
+      if (regions_[kernel].root != id) continue;
+      for (Id read : read_by_[kernel]) {
+        const int inner = placement_.inner_axis[read];
+        if (placement_.kind[read] != Placement::Kind::kGlobal || inner < 0) {
+          continue;
+        }
+        for (const Demand& demand : demands_[read]) {
+          if (demand.kernel != static_cast<int>(kernel)) continue;
+          for (size_t axis = 0; axis < votes.size(); ++axis) {
+            if (regions_[kernel].index[axis] == demand.index[inner]) {
+              votes[axis] += Elements(read);
+            }
+          }
+        }
+      }
+    }
+  }
+
   static constexpr int64_t kFirstRange = int64_t{1} << 32;
+
+  // A range along which some buffers are best contiguous.
+  struct Wanted {
+    std::vector<Id> weight_ranges;  // Those that its weights depend on.
+    double work = 0;                // Of the contraction.
+  };
 
   Arena& arena_;
   const FuseOptions& options_;
@@ -533,6 +695,9 @@ class Fuser {
   std::vector<bool> has_reduce_;
   std::vector<double> cost_;
   std::vector<Region> regions_;
+  std::vector<bool> row_major_;
+  absl::flat_hash_map<Id, Wanted> wanted_;
+  std::vector<std::vector<Id>> read_by_;  // Nodes with a demand, by kernel.
   absl::flat_hash_map<Id, std::vector<Id>> ranges_in_;
   int64_t next_range_ = 0;
 };

@@ -24,6 +24,8 @@ struct Placement {
   };
   std::vector<Kind> kind;           // By node.
   std::vector<uint32_t> tile_axes;  // By node: the axes that a tile spans.
+  // By node: the axis along which a buffer is contiguous; -1 is the last one.
+  std::vector<int> inner_axis;
   std::vector<std::string> notes;
 };
 
@@ -36,6 +38,11 @@ struct FuseOptions {
 
 // Places every node that `outputs` reach. Costs are compared in operations and
 // bytes; unknown sizes count as 64.
+//
+// Buffers between kernels are laid out for the contractions that read and
+// write them: contiguous along the axis in whose direction the weights of a
+// contraction differ (channels of images), so that its register tile loads and
+// stores whole vectors. Weights, inputs and outputs keep their row-major order.
 //
 // In:    tensor level. Out: the same graph with a level for each node.
 // Order: before rangeify, which turns the decision into kernels.

@@ -30,6 +30,10 @@ using ir::Op;
 // refused instead of exhausting the stack.
 constexpr int kMaxDepth = 3000;
 
+// Rows a multiple of this apart get a cache line between them.
+constexpr int64_t kAliasingBytes = 1024;
+constexpr int64_t kLineBytes = 64;
+
 class Rangeifier {
  public:
   Rangeifier(Arena& arena, const Placement& placement,
@@ -102,7 +106,11 @@ class Rangeifier {
     return static_cast<int>(schedule_.buffers.size()) - 1;
   }
 
-  Id ElementsOf(Id id) { return ir::Product(arena_, Dims(id)); }
+  Id ElementsOf(Id id) {
+    std::vector<Id> dims = Dims(id);
+    if (!dims.empty()) dims[MemoryOrder(id).back()] = Pitch(id);
+    return ir::Product(arena_, dims);
+  }
 
   std::vector<Id> Dims(Id id) const {
     const absl::Span<const Id> dims = arena_.DimsOf(id);
@@ -194,9 +202,12 @@ class Rangeifier {
     error_ = absl::OkStatus();
 
     const Id out = Param(buffer, /*written=*/true);
-    std::vector<Id> index;
     std::vector<Id> ranges;
-    for (Id dim : Dims(value)) index.push_back(Range(dim, ranges));
+    std::vector<Id> index(arena_.Rank(value));
+    const std::vector<Id> dims = Dims(value);
+    for (size_t axis : MemoryOrder(root)) {
+      index[axis] = Range(dims[axis], ranges);
+    }
     const bool reads = copy || (value != root && IsGlobalOrBuffer(value));
     Id stored =
         reads ? Load(value, index, kNoNode) : Compute(value, index, kNoNode);
@@ -207,8 +218,8 @@ class Rangeifier {
     }
     std::vector<Id> at = index;
     if (offset != kNoNode) at[axis] = ir::Add(arena_, at[axis], offset);
-    const Id store = arena_.Make(
-        Op::kStore, strong, {out, LinearIndex(arena_, Dims(root), at), stored});
+    const Id store = arena_.Make(Op::kStore, strong,
+                                 {out, BufferPosition(root, at), stored});
     std::vector<Id> srcs = {store};
     srcs.insert(srcs.end(), ranges.begin(), ranges.end());
     const Id sink = arena_.Make(Op::kSink, strong, srcs, Attr{{1}, {}});
@@ -326,10 +337,51 @@ class Rangeifier {
            KindOf(id) == Placement::Kind::kGlobal;
   }
 
+  // The axes of `id` in the order of its buffer, the contiguous one last.
+  std::vector<size_t> MemoryOrder(Id id) const {
+    const size_t rank = arena_.Rank(id);
+    const int inner =
+        id < placement_.inner_axis.size() ? placement_.inner_axis[id] : -1;
+    std::vector<size_t> order;
+    for (size_t axis = 0; axis < rank; ++axis) {
+      if (static_cast<int>(axis) != inner) order.push_back(axis);
+    }
+    if (inner >= 0) order.push_back(static_cast<size_t>(inner));
+    return order;
+  }
+
+  // The distance of neighbouring rows in the buffer of `id`. Rows that are a
+  // large power of two apart would share the same few sets of a cache: a tile
+  // reads several rows at once.
+  Id Pitch(Id id) {
+    const Id length = Dims(id)[MemoryOrder(id).back()];
+    const bool laid_out =
+        id < placement_.inner_axis.size() && placement_.inner_axis[id] >= 0;
+    if (!laid_out || !arena_.IsConst(length)) return length;
+    const int64_t bytes =
+        arena_.IntValue(length) * ir::ByteSize(ir::Strong(arena_[id].dtype));
+    if (bytes == 0 || bytes % kAliasingBytes != 0) return length;
+    return arena_.Int(arena_.IntValue(length) +
+                      kLineBytes / ir::ByteSize(ir::Strong(arena_[id].dtype)));
+  }
+
+  // The position of the element `index` in the buffer of `id`.
+  Id BufferPosition(Id id, absl::Span<const Id> index) {
+    const std::vector<Id> dims = Dims(id);
+    std::vector<Id> dims_in_order;
+    std::vector<Id> index_in_order;
+    for (size_t axis : MemoryOrder(id)) {
+      dims_in_order.push_back(dims[axis]);
+      index_in_order.push_back(index[axis]);
+    }
+    if (!dims.empty()) dims_in_order.back() = Pitch(id);
+    return LinearIndex(arena_, dims_in_order, index_in_order);
+  }
+
   // The element of a buffer. Gated loads give 0 where the gate is false.
   Id Load(Id id, absl::Span<const Id> index, Id gate) {
     const Id base = Param(BufferOf(id), /*written=*/false);
-    std::vector<Id> srcs = {base, LinearIndex(arena_, Dims(id), index)};
+    std::vector<Id> srcs = {base, BufferPosition(id, index)};
     if (gate != kNoNode) srcs.push_back(gate);
     Id load = arena_.Make(Op::kLoad, arena_[base].dtype, srcs);
     const DType dtype = arena_[id].dtype;

@@ -107,10 +107,13 @@ void SmallMatmulBiasGelu(GraphMaker& g) {
   g.Output("y", graph::Gelu(g.b(), g.b().Add(product, g.Weight({16}))));
 }
 
-void TwoEqualConvs(GraphMaker& g) {
-  Id x = g.Input("x", {1, 16, 14, 14});
-  x = graph::Relu(g.b(), Conv3x3(g, x, 16, 16, true));
-  g.Output("y", graph::Relu(g.b(), Conv3x3(g, x, 16, 16, true)));
+void TwoEqualLayers(GraphMaker& g) {
+  Id x = g.Input("x", {16, 48});
+  for (int i = 0; i < 2; ++i) {
+    x = graph::MatMul(g.b(), x, g.Weight({48, 48}));
+    x = graph::Relu(g.b(), g.b().Add(x, g.Weight({48})));
+  }
+  g.Output("y", x);
 }
 
 void ConvBatchNormRelu(GraphMaker& g) {
@@ -171,7 +174,7 @@ constexpr Example kExamples[] = {
     {"small_matmul_bias_gelu", SmallMatmulBiasGelu},
     {"softmax_f32", Softmax},
     {"stack_times_x", StackTimesX},
-    {"two_equal_convs", TwoEqualConvs},
+    {"two_equal_layers", TwoEqualLayers},
 };
 
 }  // namespace

@@ -329,3 +329,60 @@ attributes #0 = { nofree norecurse nosync nounwind "target-features"="+avx,+avx2
 !13 = !{!2, !14}
 !15 = !{!14}
 !16 = !{!2, !5, !8, !11}
+; kernel pack_128_93dc53
+target triple = "x86_64-unknown-linux-gnu"
+
+@zero = private unnamed_addr constant i64 0, align 8
+
+define void @pack_128_93dc53(ptr noalias %buffers, ptr noalias %vars, ptr noalias %scratch, i64 %begin, i64 %end) #0 {
+entry:
+  %slot0 = getelementptr i8, ptr %buffers, i64 0
+  %p0 = load ptr, ptr %slot0, align 8, !invariant.load !0
+  %slot1 = getelementptr i8, ptr %buffers, i64 8
+  %p1 = load ptr, ptr %slot1, align 8, !invariant.load !0
+  %some = icmp slt i64 %begin, %end
+  br i1 %some, label %chunks, label %done
+chunks:
+  br label %chunk
+chunk:
+  %grid = phi i64 [ %begin, %chunks ], [ %grid.next, %chunk.latch ]
+  %t0 = icmp slt i64 0, 8
+  br i1 %t0, label %loop6.pre, label %loop6.end
+loop6.pre:
+  br label %loop6
+loop6:
+  %v6 = phi i64 [ 0, %loop6.pre ], [ %v6.next, %loop6.latch ]
+  %t1 = mul i64 %v6, 16
+  %t2 = mul i64 %v6, 16
+  %t3 = getelementptr float, ptr %p1, i64 %t2
+  %t4 = load <16 x float>, ptr %t3, align 4, !alias.scope !6, !noalias !7
+  %t5 = getelementptr float, ptr %p0, i64 %t2
+  store <16 x float> %t4, ptr %t5, align 4, !alias.scope !3, !noalias !4
+  br label %loop6.latch
+loop6.latch:
+  %v6.next = add nsw i64 %v6, 1
+  %v6.more = icmp slt i64 %v6.next, 8
+  br i1 %v6.more, label %loop6, label %loop6.end
+loop6.end:
+  br label %chunk.latch
+chunk.latch:
+  %grid.next = add nsw i64 %grid, 1
+  %more = icmp slt i64 %grid.next, %end
+  br i1 %more, label %chunk, label %done
+done:
+  ret void
+}
+
+attributes #0 = { nofree norecurse nosync nounwind "target-features"="+avx,+avx2,+avx512bf16,+avx512bw,+avx512cd,+avx512dq,+avx512f,+avx512vbmi,+avx512vl,+avx512vnni,+bmi,+bmi2,+cx16,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sahf,+sse3,+sse4.1,+sse4.2,+ssse3" "prefer-vector-width"="512" }
+
+!0 = !{}
+!1 = distinct !{!1}
+!2 = distinct !{!2, !1}
+!5 = distinct !{!5, !1}
+!8 = distinct !{!8, !1}
+!3 = !{!2}
+!4 = !{!5, !8}
+!6 = !{!5}
+!7 = !{!2, !8}
+!9 = !{!8}
+!10 = !{!2, !5}

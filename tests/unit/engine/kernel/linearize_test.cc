@@ -264,7 +264,7 @@ void ExpectEverySchedulesResult(const graph::Graph& graph, int64_t free_size,
       const base::Target target = TargetOfWidth(width);
       const auto results = support::RunCut(
           *cut, graph, inputs, target, [&](ir::Arena& arena, Id body) {
-            return TileForCpu(arena, body, target, shrink).body;
+            return TileForCpu(arena, body, target, shrink, {}).body;
           });
       ASSERT_TRUE(results.ok()) << results.status();
       for (size_t i = 0; i < results->size(); ++i) {
@@ -324,7 +324,7 @@ TEST(Linearize, KeepsRandomGraphsWithinTheirBands) {
       auto results =
           support::RunCut(*cut, fuzz_case->graph, fuzz_case->inputs, target,
                           [&](ir::Arena& arena, Id body) {
-                            return TileForCpu(arena, body, target, 0).body;
+                            return TileForCpu(arena, body, target, 0, {}).body;
                           });
       ASSERT_TRUE(results.ok()) << width << " " << results.status() << "\n"
                                 << text;
@@ -347,7 +347,7 @@ std::string ProgramOf(const std::string& example, int vector_bytes) {
   const base::Target target = TargetOfWidth(vector_bytes);
   const schedule::Kernel& kernel = cut->schedule.kernels[0];
   ir::Arena& arena = *cut->arena;
-  const Id tiled = TileForCpu(arena, kernel.bodies[0], target, 0).body;
+  const Id tiled = TileForCpu(arena, kernel.bodies[0], target, 0, {}).body;
   const auto body = Bind(arena, tiled, target);
   EXPECT_TRUE(body.ok()) << body.status();
   std::vector<Param> params;

@@ -149,8 +149,8 @@ TEST(SplitRange, ByASerialRangeChangesNoResult) {
       const bool store =
           IsStoreRange(unchanged.arena(), unchanged.body(), range);
       for (const int64_t factor : {1, 2, 3, 4, 7, 8, 9}) {
-        for (const Tail tail : {Tail::kMask, Tail::kClamp, Tail::kShort}) {
-          if (tail == Tail::kClamp && !store) continue;
+        for (const Tail tail : {Tail::kMask, Tail::kRepeat, Tail::kShort}) {
+          if (tail == Tail::kRepeat && !store) continue;
           unchanged.Expect(absl::StrCat("range ", range, " by ", factor,
                                         " with tail ", static_cast<int>(tail)),
                            [&](Arena& arena, Id body) {
@@ -173,8 +173,8 @@ TEST(SplitRange, ByUnrolledCopiesChangesNoResult) {
           IsStoreRange(unchanged.arena(), unchanged.body(), range);
       if (store && stages) continue;  // A tile has no copies.
       for (const int64_t factor : {2, 3, 7, 8}) {
-        for (const Tail tail : {Tail::kMask, Tail::kClamp}) {
-          if (tail == Tail::kClamp && !store) continue;
+        for (const Tail tail : {Tail::kMask, Tail::kRepeat}) {
+          if (tail == Tail::kRepeat && !store) continue;
           unchanged.Expect(
               absl::StrCat("range ", range, " by ", factor, " copies"),
               [&](Arena& arena, Id body) {
@@ -212,7 +212,7 @@ TEST(SplitRange, TwiceChangesNoResult) {
   for (const Subject& subject : kSubjects) {
     Unchanged unchanged(subject);
     const Id first = StoreRanges(unchanged.arena(), unchanged.body())[0];
-    for (const Tail tail : {Tail::kMask, Tail::kClamp, Tail::kShort}) {
+    for (const Tail tail : {Tail::kMask, Tail::kRepeat, Tail::kShort}) {
       unchanged.Expect(
           "by 2, then the outer one by 2", [&](Arena& arena, Id body) {
             const Split split =
@@ -240,7 +240,7 @@ TEST(SplitRange, MasksNothingWhereTheFactorDivides) {
   Unchanged unchanged(kSubjects[0]);
   Arena& arena = unchanged.arena();
   const Id range = StoreRanges(arena, unchanged.body())[0];
-  for (const Tail tail : {Tail::kMask, Tail::kClamp, Tail::kShort}) {
+  for (const Tail tail : {Tail::kMask, Tail::kRepeat, Tail::kShort}) {
     const Id body =
         SplitRange(arena, unchanged.body(), range, 3, RangeKind::kSerial, tail)
             .body;

@@ -35,7 +35,7 @@ Tiled Tile(const absl::StatusOr<graph::Graph>& graph, null::Shape shape) {
   Tiled out = {*support::Cut(*graph), {}};
   EXPECT_EQ(out.cut.schedule.kernels.size(), 1u);
   out.tile = TileForCpu(*out.cut.arena, out.cut.schedule.kernels[0].bodies[0],
-                        null::MakeTarget(shape), /*shrink=*/0);
+                        null::MakeTarget(shape), /*shrink=*/0, /*at_load=*/{});
   return out;
 }
 

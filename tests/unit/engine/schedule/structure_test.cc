@@ -123,7 +123,7 @@ TEST(Structure, MakesOneKernelOfWhatIsOneLoopNestInATextbook) {
 }
 
 TEST(Structure, MakesOneKernelOfTwoEqualLayers) {
-  const CutGraph cut = CutExample("two_equal_convs");
+  const CutGraph cut = CutExample("two_equal_layers");
   EXPECT_THAT(cut.schedule.kernels, SizeIs(1)) << TextOf(cut);
   EXPECT_THAT(LaunchesOf(cut.schedule, false), SizeIs(2));
 }

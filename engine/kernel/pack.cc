@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/kernel/pack.h"
+
+#include <algorithm>
+
+#include "engine/ir/symbolic.h"
+#include "engine/kernel/opts.h"
+
+namespace quern::kernel {
+namespace {
+
+using ir::Arena;
+using ir::DType;
+using ir::Id;
+using ir::kNoNode;
+using ir::Op;
+
+Id Param(Arena& arena, DType dtype, int64_t number) {
+  return arena.Make(Op::kParam, dtype, {}, ir::Attr{{number}, {}});
+}
+
+// The axes of a packed copy, the contiguous one last.
+class Copy {
+ public:
+  explicit Copy(Arena& arena) : arena_(arena) {}
+
+  // Adds an axis that is read at `index`; returns the range that writes it.
+  Id Axis(Id index, Id extent) {
+    const Id range =
+        arena_.Make(Op::kRange, DType::kWeakInt, {extent},
+                    ir::Attr{{static_cast<int64_t>(ranges_.size()), 0}, {}});
+    ranges_.push_back(range);
+    read_ = ir::Add(arena_, ir::Mul(arena_, read_, extent), index);
+    written_ = ir::Add(arena_, ir::Mul(arena_, written_, extent), range);
+    elements_ = ir::Mul(arena_, elements_, extent);
+    return range;
+  }
+
+  Id read() const { return read_; }
+  Id written() const { return written_; }
+  Id elements() const { return elements_; }
+  const std::vector<Id>& ranges() const { return ranges_; }
+
+ private:
+  Arena& arena_;
+  std::vector<Id> ranges_;
+  Id read_ = arena_.Int(0);
+  Id written_ = arena_.Int(0);
+  Id elements_ = arena_.Int(1);
+};
+
+}  // namespace
+
+Id OnlyLoadOf(const Arena& arena, Id body, int param) {
+  Id found = kNoNode;
+  for (Id id : ir::TopologicalOrder(arena, absl::MakeConstSpan(&body, 1))) {
+    const ir::Node& node = arena[id];
+    if (node.op != Op::kLoad) continue;
+    const ir::Node& base = arena[node.srcs[0]];
+    if (base.op != Op::kParam || base.attr->ints[0] != param) continue;
+    if (found != kNoNode) return kNoNode;
+    found = id;
+  }
+  return found;
+}
+
+Id ReadPacked(Arena& arena, Id body, Id load, const std::vector<Id>& outer,
+              const Panels& panels, const std::vector<Id>& steps, Pack* pack) {
+  const Id base = arena[load].srcs[0];
+  const Id position = arena[load].srcs[1];
+  const DType dtype = arena[load].dtype;
+  Copy copy(arena);
+  ir::Substitution original;
+  const auto axis = [&](Id range) {
+    original[range] = copy.Axis(range, arena[range].srcs[0]);
+  };
+  for (Id range : outer) axis(range);
+  Id column = arena.Int(0);
+  if (panels.panel != kNoNode) {
+    axis(panels.panel);
+    column = ir::Mul(arena, original[panels.panel], arena.Int(panels.width));
+  }
+  for (Id range : steps) axis(range);
+  const Id inside = copy.Axis(panels.inside, arena.Int(panels.width));
+  column = ir::Add(arena, column, inside);
+  if (!arena.IsConst(copy.elements())) return kNoNode;
+
+  // Inside a panel the ranges of the columns are one in the copy.
+  for (Id range : FreeRanges(arena, panels.inside)) {
+    original[range] = arena.Int(0);
+  }
+  const Id first = ir::Substitute(arena, position, original);
+  const Id step = [&] {
+    // The distance of neighbouring columns in the original.
+    ir::Substitution next = original;
+    for (Id range : FreeRanges(arena, panels.inside)) {
+      if (KindOf(arena, range) == ir::RangeKind::kVector) {
+        next[range] = arena.Int(1);
+      }
+    }
+    return ir::Sub(arena, ir::Substitute(arena, position, next), first);
+  }();
+  std::vector<Id> srcs = {Param(arena, dtype, 1),
+                          ir::Add(arena, first, ir::Mul(arena, step, inside))};
+  if (panels.count % panels.width != 0) {
+    srcs.push_back(ir::Less(arena, column, arena.Int(panels.count)));
+  }
+  const Id value = arena.Make(Op::kLoad, dtype, srcs);
+  const Id store = arena.Make(Op::kStore, dtype,
+                              {Param(arena, dtype, 0), copy.written(), value});
+  std::vector<Id> sink = {store};
+  sink.insert(sink.end(), copy.ranges().begin(), copy.ranges().end());
+  pack->param = static_cast<int>(arena[base].attr->ints[0]);
+  pack->body = arena.Make(Op::kSink, dtype, sink, ir::Attr{{1}, {}});
+  pack->dtype = dtype;
+  pack->elements = arena.IntValue(copy.elements());
+
+  const Id packed = arena.Make(Op::kLoad, dtype, {base, copy.read()});
+  return ir::Substitute(arena, body, {{load, packed}});
+}
+
+}  // namespace quern::kernel
