@@ -93,9 +93,13 @@ void ConvTranspose(NodeCall& c) {
     int64_t reach = 0;
     if (w.strides[i] < 1 || w.strides[i] > ir::kMaxElements ||
         w.dilations[i] < 1 || taps[i] < 1 || extra[i] < 0 ||
+        extra[i] > ir::kMaxElements ||
+        (!shape.empty() && (shape[i] < 0 || shape[i] > ir::kMaxElements)) ||
         __builtin_mul_overflow(taps[i] - 1, w.dilations[i], &reach) ||
         reach > ir::kMaxElements) {
-      c.Invalid("strides, dilations or output_padding are out of range");
+      c.Invalid(
+          "strides, dilations, output_padding or output_shape are out of "
+          "range");
       return;
     }
     if (shape.empty() && !same) {
