@@ -380,7 +380,11 @@ class Fuser {
     const int64_t bytes =
         std::max<int64_t>(ir::ByteSize(ir::Strong(node.dtype)), 1);
     if (tile_elements * bytes > options_.max_tile_bytes) return false;
-    if (!EnoughParallel(fixed, demands[0], computed)) return false;
+    double work = computed;
+    if (node.op == Op::kReduce) {
+      work *= Elements(node.srcs[0]) / std::max(Elements(id), 1.0);
+    }
+    if (!EnoughParallel(fixed, demands[0], work)) return false;
     if (IsContraction(arena_, id)) return false;
     if (!MayAddLoop(regions_[demands[0].kernel])) return false;
 
@@ -607,8 +611,7 @@ class Fuser {
     }
     std::vector<double> votes(arena_.Rank(id), 0);
     for (const Demand& demand : demands_[id]) {
-      // Only row-major order makes one range of several axes.
-      if (DividesRanges(demand.index)) return;
+      if (JoinsAxes(demand.index)) return;
       Vote(demand.index, votes);
     }
     for (const Region& region : regions_) {
@@ -620,12 +623,15 @@ class Fuser {
     }
   }
 
-  bool DividesRanges(absl::Span<const Id> index) {
+  // True if a reader counts through several axes with one range, as after a
+  // reshape that joins them: that is simple in row-major order only.
+  bool JoinsAxes(absl::Span<const Id> index) {
+    std::vector<Id> seen;
     for (Id at : index) {
-      for (Id node : ir::TopologicalOrder(arena_, {at})) {
-        const Op op = arena_[node].op;
-        if (op == Op::kIDiv || op == Op::kMod) return true;
-      }
+      const std::vector<Id>& in = RangesIn(at);
+      if (!Common(seen, in).empty()) return true;
+      seen.insert(seen.end(), in.begin(), in.end());
+      std::sort(seen.begin(), seen.end());
     }
     return false;
   }

@@ -59,6 +59,8 @@ Id LinearIndex(Arena& arena, absl::Span<const Id> dims,
   Id position = arena.Int(0);
   Id stride = arena.Int(1);
   for (size_t i = dims.size(); i-- > 0;) {
+    // Beside padding an index may be out of range; what is read is at 0.
+    if (arena.IsInt(dims[i], 1)) continue;
     position = ir::Add(arena, position, ir::Mul(arena, index[i], stride));
     stride = ir::Mul(arena, stride, dims[i]);
   }
