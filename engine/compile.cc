@@ -412,10 +412,10 @@ class Compiler {
 
   absl::StatusOr<runtime::Command> LaunchOf(const schedule::Launch& launch,
                                             int device) {
-    // What is there when the model is loaded can be read from packed copies.
-    std::vector<bool> at_load(launch.buffers.size(), false);
-    for (size_t i = 0; i < at_load.size() && !launch.at_load; ++i) {
-      at_load[i] = schedule_.buffers[launch.buffers[i]].at_load;
+    // What is there when the model is loaded is packed then.
+    std::vector<bool> at_load;
+    for (size_t i = 0; i < launch.buffers.size() && !launch.at_load; ++i) {
+      at_load.push_back(schedule_.buffers[launch.buffers[i]].at_load);
     }
     const auto key =
         std::make_tuple(launch.kernel, device, launch.at_load, at_load);
@@ -460,8 +460,8 @@ class Compiler {
     return command;
   }
 
-  // The buffer that holds `decl` packed; the launch that fills it goes to what
-  // runs when the model is loaded.
+  // The buffer that holds `decl` packed; the launch that fills it runs when the
+  // model is loaded if `decl` is there by then, else before its first use.
   absl::StatusOr<int> PackedCopy(int decl, const kernel::Pack& pack,
                                  const std::string& device) {
     const auto [it, is_new] = packed_.try_emplace(
@@ -472,7 +472,7 @@ class Compiler {
     buffer.dtype = pack.dtype;
     buffer.elements = arena_.Int(pack.elements);
     buffer.device = device;
-    buffer.at_load = true;
+    buffer.at_load = schedule_.buffers[decl].at_load;
     schedule_.buffers.push_back(std::move(buffer));
     const auto [kernel, first] = pack_kernel_.try_emplace(
         pack.body, static_cast<int>(schedule_.kernels.size()));
@@ -481,7 +481,7 @@ class Compiler {
       packing.name = absl::StrCat(
           "pack_", pack.elements, "_",
           absl::Hex(arena_[pack.body].hash & 0xffffff, absl::kZeroPad6));
-      packing.summary = "weights in the order of their use";
+      packing.summary = "a factor in the order of its use";
       packing.params = {{pack.dtype, true}, {pack.dtype, false}};
       packing.bodies = {pack.body};
       schedule_.kernels.push_back(std::move(packing));
@@ -490,7 +490,7 @@ class Compiler {
     launch.kernel = kernel->second;
     launch.buffers = {copy, decl};
     launch.device = device;
-    launch.at_load = true;
+    launch.at_load = schedule_.buffers[decl].at_load;
     QUERN_RETURN_IF_ERROR(AppendStep(launch));
     return copy;
   }

@@ -116,17 +116,21 @@ class Linearizer {
     free_.clear();
     unrolled_.clear();
     resolved_.clear();
+    // The ranges of the stores first: copies are written out in their order.
+    std::vector<Id> order = StoreRanges(arena_, body);
     for (Id id : ir::TopologicalOrder(arena_, absl::MakeConstSpan(&body, 1))) {
-      if (arena_[id].op == Op::kRange) {
-        if (range_of_bit_.size() >= kMaxRanges) {
-          return absl::ResourceExhaustedError(
-              absl::StrCat("a kernel has more than ", kMaxRanges, " ranges"));
-        }
-        bit_[id] = static_cast<int>(range_of_bit_.size());
-        range_of_bit_.push_back(id);
-      }
-      Free(id);
+      order.push_back(id);
     }
+    for (Id id : order) {
+      if (arena_[id].op != Op::kRange || bit_.contains(id)) continue;
+      if (range_of_bit_.size() >= kMaxRanges) {
+        return absl::ResourceExhaustedError(
+            absl::StrCat("a kernel has more than ", kMaxRanges, " ranges"));
+      }
+      bit_[id] = static_cast<int>(range_of_bit_.size());
+      range_of_bit_.push_back(id);
+    }
+    for (Id id : order) Free(id);
     return absl::OkStatus();
   }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packing: a contraction reads its weights in the order in which its loops
-// need them. The weights are copied once, when the model is loaded, into
-// panels: for each group of columns, all steps of the reduction, one after the
-// other, with the columns of a tile side by side.
+// Packing: a contraction reads one factor in the order in which its loops need
+// it. The factor is copied, weights once when the model is loaded, into panels:
+// for each group of columns, all steps of the reduction, one after the other,
+// with the columns of a tile side by side.
 #pragma once
 
 #include <cstdint>

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -42,6 +43,9 @@ using ir::RangeKind;
 constexpr double kChunkWork = 8192;
 // A window may be written out if it has no more taps.
 constexpr int64_t kMostTaps = 8;
+constexpr int64_t kPage = 4096;
+// A copy made in each run has to be read this often.
+constexpr double kUsesOfCopy = 64;
 // Multiply-adds of the steps that are written out one after the other.
 constexpr int64_t kCopiesOfStep = 240;
 
@@ -229,7 +233,7 @@ class Tiler {
       k_contiguous &= StepIs(index, k, 1) || StepIs(index, k, 0);
     }
     if (!n_contiguous && k_contiguous && Extent(k) >= lanes_ &&
-        PackableLoad(loads, inner) == kNoNode) {
+        PackableLoad(store, loads, inner) == kNoNode) {
       return InnerProduct(store, inner, loads, description);
     }
     return OuterProduct(store, inner, loads, description);
@@ -257,19 +261,22 @@ class Tiler {
     return best;
   }
 
-  // The load of weights that a packed copy can answer: what it reads is known
-  // when the model is loaded, and every step reads something else.
-  Id PackableLoad(const std::vector<Id>& loads, const std::vector<Id>& inner) {
+  // The load that a packed copy answers better: every step of the reduction
+  // reads something else, and there is a copy already when the model is loaded
+  // or making one is worth it.
+  Id PackableLoad(const std::vector<Id>& store, const std::vector<Id>& loads,
+                  const std::vector<Id>& inner) {
     Id best = kNoNode;
     size_t most = 0;
     for (Id load : loads) {
       const Node& base = arena_[arena_[load].srcs[0]];
       if (base.op != Op::kParam || arena_[load].srcs.size() != 2) continue;
       const int param = static_cast<int>(base.attr->ints[0]);
-      if (param >= static_cast<int>(at_load_.size()) || !at_load_[param] ||
+      if (param >= static_cast<int>(at_load_.size()) ||
           OnlyLoadOf(arena_, body_, param) == kNoNode) {
         continue;
       }
+      if (!at_load_[param] && !WorthCopying(load, store)) continue;
       const std::vector<Id> free = FreeRanges(arena_, load);
       size_t steps = 0;
       for (Id range : inner) steps += Has(free, range) ? 1 : 0;
@@ -279,6 +286,25 @@ class Tiler {
       }
     }
     return best;
+  }
+
+  // True if what `load` reads is used so often that copying it for each run
+  // pays: rows of it lie too far apart for the cache, or its columns are no
+  // neighbours.
+  bool WorthCopying(Id load, const std::vector<Id>& store) {
+    const std::vector<Id> free = FreeRanges(arena_, load);
+    const Id n = store.back();
+    if (!Has(free, n) || !StepIs(StoreIndex(), n, 1)) return false;
+    double uses = 1;
+    double elements = 1;
+    for (Id range : store) {
+      if (!Has(free, range)) uses *= Extent(range);
+    }
+    for (Id range : free) elements *= Extent(range);
+    const double bytes = elements * ir::ByteSize(arena_[load].dtype);
+    return uses >= kUsesOfCopy &&
+           (!StepIs(arena_[load].srcs[1], n, 1) ||
+            bytes > static_cast<double>(target_.l2_bytes) / 2);
   }
 
   // What `packable` has become: splits rebuild it.
@@ -307,7 +333,7 @@ class Tiler {
 
   bool OuterProduct(const std::vector<Id>& store, std::vector<Id> inner,
                     const std::vector<Id>& loads, std::string& description) {
-    Id packable = PackableLoad(loads, inner);
+    Id packable = PackableLoad(store, loads, inner);
     Id n = ColumnRange(store, packable);
     if (n == kNoNode || Extent(n) < 4) {
       packable = kNoNode;
@@ -323,7 +349,8 @@ class Tiler {
     int rows = 1;
     int vectors = 1;
     ChooseTile(m == kNoNode ? 1 : Extent(m), Extent(n) / lanes_,
-               m != kNoNode && StaticExtent(m) == 0, budget, &rows, &vectors);
+               m != kNoNode && StaticExtent(m) == 0, budget,
+               RowsInCache(loads, m, n), &rows, &vectors);
     for (int i = 0; i < shrink_; ++i) {
       if (rows > 1) {
         rows = (rows + 1) / 2;
@@ -410,13 +437,31 @@ class Tiler {
     return true;
   }
 
+  // How many rows of what is read along `m`, and not along `n`, the first cache
+  // holds at one step: rows that are a large power of two apart share sets.
+  int RowsInCache(const std::vector<Id>& loads, Id m, Id n) {
+    int64_t most = 64;
+    for (Id load : loads) {
+      if (m == kNoNode || Has(FreeRanges(arena_, load), n)) continue;
+      const Id step = Step(arena_[load].srcs[1], m);
+      if (step == kNoNode || !arena_.IsConst(step)) continue;
+      const int64_t bytes =
+          std::abs(arena_.IntValue(step)) * ir::ByteSize(arena_[load].dtype);
+      if (bytes == 0) continue;
+      // A way of a cache that is indexed by the offset in a page.
+      const int64_t ways = std::max<int64_t>(target_.l1_bytes / kPage, 1);
+      most = std::min(most, ways * (kPage / std::gcd(bytes, kPage)));
+    }
+    return static_cast<int>(most);
+  }
+
   // The tile of `rows` x `vectors` within `budget` registers that wastes least
   // at the edges and loads least for each operation.
   void ChooseTile(double m, double n_vectors, bool free_rows, int budget,
-                  int* rows, int* vectors) {
+                  int most_rows, int* rows, int* vectors) {
     double best = 0;
     for (int v = 1; v <= 4; ++v) {
-      for (int r = 1; r <= 14; ++r) {
+      for (int r = 1; r <= std::min(most_rows, 14); ++r) {
         if (r * v > budget || (v > 1 && v - 1 >= n_vectors)) continue;
         if (r > m && !free_rows) continue;
         const double tiles = std::ceil(m / r) * std::ceil(n_vectors / v);
@@ -754,7 +799,7 @@ class Tiler {
   Id body_;
   const base::Target& target_;
   int shrink_;
-  const std::vector<bool>& at_load_;  // By parameter.
+  const std::vector<bool>& at_load_;  // By parameter; empty: nothing is packed.
   std::vector<Pack> packs_;
   int lanes_ = 1;
 };

@@ -21,8 +21,8 @@ struct TileResult {
 
 // The scheduled form of `body`. `shrink` halves the register tile that many
 // times, for kernels that came out over the budget. `at_load`: by parameter,
-// what is known when the model is loaded, so that a packed copy can be read
-// instead.
+// what is there when the model is loaded; its packed copies cost nothing. If it
+// is empty, nothing is packed.
 //
 // In:    kernel level, ranges all serial. Out: ranges with kinds.
 // Order: after split into kernels; before bind.
