@@ -829,6 +829,35 @@ class Linearizer {
     return address;
   }
 
+  // The loops and written-out steps of `ranges` in their order: calls `visit`
+  // inside all of them.
+  template <typename Visit>
+  void ForEachStep(const std::vector<Id>& ranges, size_t from, Visit visit) {
+    if (from == ranges.size()) {
+      visit();
+      return;
+    }
+    const Id range = ranges[from];
+    switch (KindOf(arena_, range)) {
+      case RangeKind::kSerial:
+        OpenLoop(range);
+        ForEachStep(ranges, from + 1, visit);
+        CloseTop();
+        break;
+      case RangeKind::kUnroll: {
+        const int64_t extent = arena_.IntValue(arena_[range].srcs[0]);
+        for (int64_t i = 0; i < extent; ++i) {
+          unrolled_[range] = i;
+          ForEachStep(ranges, from + 1, visit);
+        }
+        break;
+      }
+      default:
+        ForEachStep(ranges, from + 1, visit);
+        break;
+    }
+  }
+
   // All copies of a reduction at once: they share the loops.
   int EmitReduce(Id id) {
     const Node node = arena_[id];
@@ -863,19 +892,17 @@ class Linearizer {
       registers.push_back(Put(home, Op::kRegister, dtype, lanes, {identity}));
     }
 
-    for (Id range : OfKind(ranges, RangeKind::kSerial)) OpenLoop(range);
     int64_t step = 0;
-    ForEachCopy(chained, 0, [&] {
+    ForEachStep(ranges, 0, [&] {
       int64_t copy = 0;
       ForEachCopy(copies, 0, [&] {
-        const int64_t sum = num_sums == 1 ? 0 : step;
+        const int64_t sum = num_sums == 1 ? 0 : step % num_sums;
         Accumulate(node.srcs[0], op, dtype, lanes,
                    registers[copy * num_sums + sum]);
         ++copy;
       });
       ++step;
     });
-    while (Top() != home) CloseTop();
 
     unrolled_ = saved_unrolled;
     int64_t copy = 0;

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <tuple>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -344,8 +345,14 @@ class Tiler {
     if (m == kNoNode && packable == kNoNode && Extent(n) < 2 * lanes_) {
       return false;
     }
-    // Accumulators, one vector of each load, one broadcast.
-    const int budget = target_.vector_registers >= 32 ? 28 : 12;
+    // Accumulators, one vector of each load, one broadcast. Where no factor is
+    // broadcast, what neighbouring taps share is kept as well.
+    int budget = target_.vector_registers >= 32 ? 28 : 12;
+    if (std::all_of(loads.begin(), loads.end(), [&](Id load) {
+          return Has(FreeRanges(arena_, load), n);
+        })) {
+      budget /= 2;
+    }
     int rows = 1;
     int vectors = 1;
     ChooseTile(m == kNoNode ? 1 : Extent(m), Extent(n) / lanes_,
@@ -487,19 +494,35 @@ class Tiler {
     return kNoNode;
   }
 
-  // True if some gate depends on `range` and on copies or lanes: only where
-  // the copies of `range` are written out is it known which of them read
-  // padding.
-  bool GatedByCopies(Id sum, Id range) {
+  // Calls `visit` with the ranges of each comparison in a gate of the factors
+  // that `range` is part of.
+  template <typename Visit>
+  void ForEachGate(Id sum, Id range, Visit visit) {
     for (Id load : LoadsBelow(arena_[sum].srcs[0])) {
       if (arena_[load].srcs.size() < 3) continue;
       for (Id id : Below(arena_[load].srcs[2])) {
         if (arena_[id].op != Op::kCmpLt) continue;
         const std::vector<Id> free = FreeRanges(arena_, id);
-        if (Has(free, range) && !AllSerial(free)) return true;
+        if (Has(free, range)) visit(free);
       }
     }
-    return false;
+  }
+
+  bool IsGated(Id sum, Id range) {
+    bool gated = false;
+    ForEachGate(sum, range, [&](const std::vector<Id>&) { gated = true; });
+    return gated;
+  }
+
+  // True if some gate depends on `range` and on copies or lanes: only where
+  // the copies of `range` are written out is it known which of them read
+  // padding.
+  bool GatedByCopies(Id sum, Id range) {
+    bool gated = false;
+    ForEachGate(sum, range, [&](const std::vector<Id>& free) {
+      gated |= !AllSerial(free);
+    });
+    return gated;
   }
 
   // How far apart the data of neighbouring steps of `range` are, in elements.
@@ -515,24 +538,34 @@ class Tiler {
   }
 
   // Puts the ranges of the reduction into the order that runs through the
-  // data as it lies in memory, except for short ranges that have to be written
-  // out, which come last.
+  // data as it lies in memory. Windows come before the rest: their padding is
+  // skipped outside the innermost loop. Where that depends on the copy, the
+  // taps are written out.
   std::vector<Id> ArrangeSteps(const std::vector<Id>& inner, Id weights) {
-    const Id sum = SumOver(inner[0]);
-    std::vector<std::pair<double, Id>> keyed;
+    Id sum = SumOver(inner[0]);
+    std::vector<std::tuple<bool, double, Id>> keyed;
     for (Id range : inner) {
-      const int64_t extent = StaticExtent(range);
-      const bool last =
-          extent > 0 && extent <= kMostTaps && GatedByCopies(sum, range);
-      keyed.emplace_back(last ? 0 : -StepOfData(sum, range, weights) - 1,
+      keyed.emplace_back(!IsGated(sum, range), -StepOfData(sum, range, weights),
                          range);
     }
-    std::stable_sort(
-        keyed.begin(), keyed.end(),
-        [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(keyed.begin(), keyed.end(),
+                     [](const auto& a, const auto& b) {
+                       return std::tie(std::get<0>(a), std::get<1>(a)) <
+                              std::tie(std::get<0>(b), std::get<1>(b));
+                     });
     std::vector<Id> order;
-    for (const auto& [key, range] : keyed) order.push_back(range);
+    for (const auto& [gated, step, range] : keyed) order.push_back(range);
     body_ = ReorderReduction(arena_, body_, sum, order);
+    for (Id& range : order) {
+      const int64_t extent = StaticExtent(range);
+      if (extent == 0 || extent > kMostTaps ||
+          !GatedByCopies(SumOver(range), range)) {
+        continue;
+      }
+      const Split split = Relabel(arena_, body_, range, RangeKind::kUnroll);
+      body_ = split.body;
+      range = split.inner;
+    }
     return order;
   }
 
@@ -551,15 +584,21 @@ class Tiler {
   void UnrollTaps(const std::vector<Id>& inner, int copies) {
     int64_t budget =
         std::max<int64_t>(1, (kCopiesOfStep / std::max(copies, 1)) >> shrink_);
+    // Steps that follow each other without a loop between them would share what
+    // they read, and keep it in registers that the sums need.
+    const bool loop = std::any_of(inner.begin(), inner.end(), [&](Id range) {
+      return KindOf(arena_, range) == RangeKind::kUnroll;
+    });
     for (size_t i = inner.size(); i-- > 0;) {
+      if (KindOf(arena_, inner[i]) != RangeKind::kSerial) break;
       const int64_t extent = StaticExtent(inner[i]);
-      if (extent > 0 && extent <= budget && extent <= kMostTaps) {
+      if (!loop && extent > 0 && extent <= budget && extent <= kMostTaps) {
         body_ = Relabel(arena_, body_, inner[i], RangeKind::kUnroll).body;
         budget /= extent;
         continue;
       }
       for (int64_t factor : {4, 2}) {
-        if (extent % factor == 0 && extent > 0 && factor <= budget) {
+        if (extent % factor == 0 && extent > factor && factor <= budget) {
           body_ = SplitRange(arena_, body_, inner[i], factor,
                              RangeKind::kUnroll, Tail::kMask)
                       .body;
