@@ -94,9 +94,8 @@ Id ReadPacked(Arena& arena, Id body, Id load, const std::vector<Id>& outer,
     // The distance of neighbouring columns in the original.
     ir::Substitution next = original;
     for (Id range : FreeRanges(arena, panels.inside)) {
-      if (KindOf(arena, range) == ir::RangeKind::kVector) {
-        next[range] = arena.Int(1);
-      }
+      const Id by = ir::AffineIn(arena, panels.inside, range).coefficient;
+      if (by != kNoNode && arena.IsInt(by, 1)) next[range] = arena.Int(1);
     }
     return ir::Sub(arena, ir::Substitute(arena, position, next), first);
   }();
