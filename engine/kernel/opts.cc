@@ -426,6 +426,40 @@ Split ClipReduction(Arena& arena, Id body, Id reduce, Id range) {
   return out;
 }
 
+Id StageBeforeStore(Arena& arena, Id body, Id value,
+                    absl::Span<const Id> ranges) {
+  int64_t next = NextNumber(arena, body);
+  int64_t number = 0;
+  for (Id id : ir::TopologicalOrder(arena, absl::MakeConstSpan(&body, 1))) {
+    if (arena[id].op == Op::kStage) {
+      number = std::max(number, arena[id].attr->ints[1] + 1);
+    }
+  }
+  ir::Substitution inner;
+  std::vector<Id> inner_ranges;
+  Id written = arena.Int(0);
+  Id read = arena.Int(0);
+  Id elements = arena.Int(1);
+  for (Id range : ranges) {
+    const Id extent = arena[range].srcs[0];
+    const Id own = MakeRange(arena, extent, next++, KindOf(arena, range));
+    inner[range] = own;
+    inner_ranges.push_back(own);
+    written = ir::Add(arena, ir::Mul(arena, written, extent), own);
+    read = ir::Add(arena, ir::Mul(arena, read, extent), range);
+    elements = ir::Mul(arena, elements, extent);
+  }
+  std::vector<Id> srcs = {ir::Substitute(arena, value, inner), written,
+                          elements};
+  srcs.insert(srcs.end(), inner_ranges.begin(), inner_ranges.end());
+  const DType dtype = arena[value].dtype;
+  const Id stage =
+      arena.Make(Op::kStage, dtype, srcs,
+                 Attr{{static_cast<int64_t>(ir::Level::kTile), number}, {}});
+  const Id load = arena.Make(Op::kLoad, dtype, {stage, read});
+  return ir::Substitute(arena, body, {{value, load}});
+}
+
 Id MergeRanges(Arena& arena, Id body) {
   for (Id next = MergeOnce(arena, body); next != kNoNode;
        next = MergeOnce(arena, body)) {

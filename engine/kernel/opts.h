@@ -59,6 +59,12 @@ enum class Tail : uint8_t {
 [[nodiscard]] Split ClipReduction(ir::Arena& arena, ir::Id body, ir::Id reduce,
                                   ir::Id range);
 
+// Computes `value` at all points of `ranges`, which are ranges of the stores,
+// before any of them is stored: the stores read it from a tile.
+[[nodiscard]] ir::Id StageBeforeStore(ir::Arena& arena, ir::Id body,
+                                      ir::Id value,
+                                      absl::Span<const ir::Id> ranges);
+
 // Joins neighbouring ranges of stores, reductions and stages wherever no
 // index needs the two apart, and numbers the ranges from 0 in order of use.
 [[nodiscard]] ir::Id MergeRanges(ir::Arena& arena, ir::Id body);

@@ -45,6 +45,8 @@ constexpr double kChunkWork = 8192;
 // A window may be written out if it has no more taps.
 constexpr int64_t kMostTaps = 8;
 constexpr int64_t kPage = 4096;
+// Instructions between a sum and its store that its registers can bear.
+constexpr double kCheapEpilogue = 12;
 // A copy made in each run has to be read this often.
 constexpr double kUsesOfCopy = 64;
 // Multiply-adds of the steps that are written out one after the other.
@@ -418,7 +420,7 @@ class Tiler {
       packs_.push_back(pack);
     }
     inner = SkipPadding(std::move(inner));
-    UnrollTaps(inner, rows * vectors);
+    inner = UnrollTaps(std::move(inner), rows * vectors);
 
     // Order: what chooses among weights, so that a panel stays in the cache
     // while it meets all the data; then the data; then the tile.
@@ -438,10 +440,58 @@ class Tiler {
     order.insert(order.end(), tile.begin(), tile.end());
     body_ = Reorder(arena_, body_, order);
     MakeGrid(outer);
-    description =
-        absl::StrCat("outer product, tile ", rows, "x", vectors * lanes,
-                     packs_.empty() ? "" : ", packed");
+    const bool staged = StageCostlyEpilogue(inner[0]);
+    description = absl::StrCat(
+        "outer product, tile ", rows, "x", vectors * lanes,
+        packs_.empty() ? "" : ", packed", staged ? ", sums staged" : "");
     return true;
+  }
+
+  // Values that are costly to compute from the sums want the registers that the
+  // sums are in: these go to memory then, and the rest is a loop of its own.
+  bool StageCostlyEpilogue(Id step) {
+    const Id sum = SumOver(step);
+    const std::vector<Id> in_sum = Below(sum);
+    double cost = 0;
+    for (Id id : Below(arena_[Store()].srcs[2])) {
+      if (Has(in_sum, id) || !ir::IsElementwise(arena_[id].op) ||
+          arena_[id].dtype == ir::DType::kWeakInt ||
+          !ir::Contains(arena_, id, sum)) {
+        continue;
+      }
+      cost += CostOf(arena_[id].op);
+    }
+    if (cost <= kCheapEpilogue) return false;
+    std::vector<Id> tile;
+    const std::vector<Id> free = FreeRanges(arena_, sum);
+    for (Id range : StoreRanges(arena_, body_)) {
+      if (KindOf(arena_, range) == RangeKind::kGrid) continue;
+      if (!Has(free, range)) return false;
+      tile.push_back(range);
+    }
+    const Id rows = tile.empty() ? kNoNode : tile.front();
+    body_ = StageBeforeStore(arena_, body_, sum, tile);
+    if (rows != kNoNode && KindOf(arena_, rows) == RangeKind::kUnroll) {
+      body_ = Relabel(arena_, body_, rows, RangeKind::kSerial).body;
+    }
+    return true;
+  }
+
+  // In instructions, roughly.
+  static double CostOf(Op op) {
+    switch (op) {
+      case Op::kDiv:
+      case Op::kSqrt:
+        return 4;
+      case Op::kExp2:
+      case Op::kLog2:
+      case Op::kTanh:
+      case Op::kErf:
+      case Op::kSin:
+        return 30;
+      default:
+        return 1;
+    }
   }
 
   // How many rows of what is read along `m`, and not along `n`, the first cache
@@ -580,8 +630,8 @@ class Tiler {
     return inner;
   }
 
-  // Unrolls the last reduced ranges while they are short.
-  void UnrollTaps(const std::vector<Id>& inner, int copies) {
+  // Unrolls the last reduced ranges while they are short; what they are then.
+  std::vector<Id> UnrollTaps(std::vector<Id> inner, int copies) {
     int64_t budget =
         std::max<int64_t>(1, (kCopiesOfStep / std::max(copies, 1)) >> shrink_);
     // Steps that follow each other without a loop between them would share what
@@ -593,20 +643,25 @@ class Tiler {
       if (KindOf(arena_, inner[i]) != RangeKind::kSerial) break;
       const int64_t extent = StaticExtent(inner[i]);
       if (!loop && extent > 0 && extent <= budget && extent <= kMostTaps) {
-        body_ = Relabel(arena_, body_, inner[i], RangeKind::kUnroll).body;
+        const Split split =
+            Relabel(arena_, body_, inner[i], RangeKind::kUnroll);
+        body_ = split.body;
+        inner[i] = split.inner;
         budget /= extent;
         continue;
       }
       for (int64_t factor : {4, 2}) {
         if (extent % factor == 0 && extent > factor && factor <= budget) {
-          body_ = SplitRange(arena_, body_, inner[i], factor,
-                             RangeKind::kUnroll, Tail::kMask)
-                      .body;
+          const Split split = SplitRange(arena_, body_, inner[i], factor,
+                                         RangeKind::kUnroll, Tail::kMask);
+          body_ = split.body;
+          inner[i] = split.inner;
           break;
         }
       }
       break;
     }
+    return inner;
   }
 
   bool InnerProduct(const std::vector<Id>& store, const std::vector<Id>& inner,
