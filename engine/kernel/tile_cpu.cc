@@ -420,7 +420,7 @@ class Tiler {
       packs_.push_back(pack);
     }
     inner = SkipPadding(std::move(inner));
-    inner = UnrollTaps(std::move(inner), rows * vectors);
+    UnrollTaps(inner, rows * vectors);
 
     // Order: what chooses among weights, so that a panel stays in the cache
     // while it meets all the data; then the data; then the tile.
@@ -440,7 +440,7 @@ class Tiler {
     order.insert(order.end(), tile.begin(), tile.end());
     body_ = Reorder(arena_, body_, order);
     MakeGrid(outer);
-    const bool staged = StageCostlyEpilogue(inner[0]);
+    const bool staged = StageCostlyEpilogue();
     description = absl::StrCat(
         "outer product, tile ", rows, "x", vectors * lanes,
         packs_.empty() ? "" : ", packed", staged ? ", sums staged" : "");
@@ -449,32 +449,42 @@ class Tiler {
 
   // Values that are costly to compute from the sums want the registers that the
   // sums are in: these go to memory then, and the rest is a loop of its own.
-  bool StageCostlyEpilogue(Id step) {
-    const Id sum = SumOver(step);
+  bool StageCostlyEpilogue() {
+    std::vector<Id> tile;
+    for (Id range : StoreRanges(arena_, body_)) {
+      if (KindOf(arena_, range) != RangeKind::kGrid) tile.push_back(range);
+    }
+    const Id sum = SumOfTile(tile);
+    if (sum == kNoNode || tile.empty()) return false;
     const std::vector<Id> in_sum = Below(sum);
     double cost = 0;
     for (Id id : Below(arena_[Store()].srcs[2])) {
-      if (Has(in_sum, id) || !ir::IsElementwise(arena_[id].op) ||
-          arena_[id].dtype == ir::DType::kWeakInt ||
-          !ir::Contains(arena_, id, sum)) {
-        continue;
+      if (!Has(in_sum, id) && ir::IsElementwise(arena_[id].op) &&
+          arena_[id].dtype != ir::DType::kWeakInt &&
+          ir::Contains(arena_, id, sum)) {
+        cost += CostOf(arena_[id].op);
       }
-      cost += CostOf(arena_[id].op);
     }
     if (cost <= kCheapEpilogue) return false;
-    std::vector<Id> tile;
-    const std::vector<Id> free = FreeRanges(arena_, sum);
-    for (Id range : StoreRanges(arena_, body_)) {
-      if (KindOf(arena_, range) == RangeKind::kGrid) continue;
-      if (!Has(free, range)) return false;
-      tile.push_back(range);
-    }
-    const Id rows = tile.empty() ? kNoNode : tile.front();
+    const Id rows = tile.front();
     body_ = StageBeforeStore(arena_, body_, sum, tile);
-    if (rows != kNoNode && KindOf(arena_, rows) == RangeKind::kUnroll) {
+    if (KindOf(arena_, rows) == RangeKind::kUnroll) {
       body_ = Relabel(arena_, body_, rows, RangeKind::kSerial).body;
     }
     return true;
+  }
+
+  // The sum that the whole tile needs.
+  Id SumOfTile(const std::vector<Id>& tile) {
+    for (Id id : Below(body_)) {
+      if (arena_[id].op != Op::kReduce) continue;
+      const std::vector<Id> free = FreeRanges(arena_, id);
+      if (std::all_of(tile.begin(), tile.end(),
+                      [&](Id range) { return Has(free, range); })) {
+        return id;
+      }
+    }
+    return kNoNode;
   }
 
   // In instructions, roughly.
@@ -630,8 +640,8 @@ class Tiler {
     return inner;
   }
 
-  // Unrolls the last reduced ranges while they are short; what they are then.
-  std::vector<Id> UnrollTaps(std::vector<Id> inner, int copies) {
+  // Unrolls the last reduced ranges while they are short.
+  void UnrollTaps(const std::vector<Id>& inner, int copies) {
     int64_t budget =
         std::max<int64_t>(1, (kCopiesOfStep / std::max(copies, 1)) >> shrink_);
     // Steps that follow each other without a loop between them would share what
@@ -643,25 +653,20 @@ class Tiler {
       if (KindOf(arena_, inner[i]) != RangeKind::kSerial) break;
       const int64_t extent = StaticExtent(inner[i]);
       if (!loop && extent > 0 && extent <= budget && extent <= kMostTaps) {
-        const Split split =
-            Relabel(arena_, body_, inner[i], RangeKind::kUnroll);
-        body_ = split.body;
-        inner[i] = split.inner;
+        body_ = Relabel(arena_, body_, inner[i], RangeKind::kUnroll).body;
         budget /= extent;
         continue;
       }
       for (int64_t factor : {4, 2}) {
         if (extent % factor == 0 && extent > factor && factor <= budget) {
-          const Split split = SplitRange(arena_, body_, inner[i], factor,
-                                         RangeKind::kUnroll, Tail::kMask);
-          body_ = split.body;
-          inner[i] = split.inner;
+          body_ = SplitRange(arena_, body_, inner[i], factor,
+                             RangeKind::kUnroll, Tail::kMask)
+                      .body;
           break;
         }
       }
       break;
     }
-    return inner;
   }
 
   bool InnerProduct(const std::vector<Id>& store, const std::vector<Id>& inner,

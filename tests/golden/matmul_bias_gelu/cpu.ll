@@ -13,7 +13,6 @@ entry:
   %p2 = load ptr, ptr %slot2, align 8, !invariant.load !0
   %slot3 = getelementptr i8, ptr %buffers, i64 24
   %p3 = load ptr, ptr %slot3, align 8, !invariant.load !0
-  %r83 = alloca <16 x float>
   %r84 = alloca <16 x float>
   %r85 = alloca <16 x float>
   %r86 = alloca <16 x float>
@@ -29,13 +28,14 @@ entry:
   %r96 = alloca <16 x float>
   %r97 = alloca <16 x float>
   %r98 = alloca <16 x float>
+  %r99 = alloca <16 x float>
   %some = icmp slt i64 %begin, %end
   br i1 %some, label %chunks, label %done
 chunks:
   br label %chunk
 chunk:
   %grid = phi i64 [ %begin, %chunks ], [ %grid.next, %chunk.latch ]
-  store <16 x float> splat (float 0x0000000000000000), ptr %r83
+  %t0 = getelementptr i8, ptr %scratch, i64 0
   store <16 x float> splat (float 0x0000000000000000), ptr %r84
   store <16 x float> splat (float 0x0000000000000000), ptr %r85
   store <16 x float> splat (float 0x0000000000000000), ptr %r86
@@ -51,133 +51,133 @@ chunk:
   store <16 x float> splat (float 0x0000000000000000), ptr %r96
   store <16 x float> splat (float 0x0000000000000000), ptr %r97
   store <16 x float> splat (float 0x0000000000000000), ptr %r98
-  %t0 = load float, ptr %p1, align 4, !alias.scope !6, !noalias !7
-  %t1 = insertelement <16 x float> poison, float %t0, i32 0
-  %t2 = shufflevector <16 x float> %t1, <16 x float> poison, <16 x i32> zeroinitializer
-  %t3 = load <16 x float>, ptr %p2, align 4, !alias.scope !9, !noalias !10
-  %t4 = load <16 x float>, ptr %r83
-  %t5 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t2, <16 x float> %t3, <16 x float> %t4)
-  store <16 x float> %t5, ptr %r83
-  %t6 = getelementptr i8, ptr %p1, i64 32
-  %t7 = load float, ptr %t6, align 4, !alias.scope !6, !noalias !7
-  %t8 = insertelement <16 x float> poison, float %t7, i32 0
-  %t9 = shufflevector <16 x float> %t8, <16 x float> poison, <16 x i32> zeroinitializer
-  %t10 = load <16 x float>, ptr %r91
-  %t11 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t9, <16 x float> %t3, <16 x float> %t10)
-  store <16 x float> %t11, ptr %r91
-  %t12 = getelementptr i8, ptr %p1, i64 4
-  %t13 = load float, ptr %t12, align 4, !alias.scope !6, !noalias !7
-  %t14 = insertelement <16 x float> poison, float %t13, i32 0
-  %t15 = shufflevector <16 x float> %t14, <16 x float> poison, <16 x i32> zeroinitializer
-  %t16 = getelementptr i8, ptr %p2, i64 64
-  %t17 = load <16 x float>, ptr %t16, align 4, !alias.scope !9, !noalias !10
-  %t18 = load <16 x float>, ptr %r84
-  %t19 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t15, <16 x float> %t17, <16 x float> %t18)
-  store <16 x float> %t19, ptr %r84
-  %t20 = getelementptr i8, ptr %p1, i64 36
-  %t21 = load float, ptr %t20, align 4, !alias.scope !6, !noalias !7
-  %t22 = insertelement <16 x float> poison, float %t21, i32 0
-  %t23 = shufflevector <16 x float> %t22, <16 x float> poison, <16 x i32> zeroinitializer
-  %t24 = load <16 x float>, ptr %r92
-  %t25 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t23, <16 x float> %t17, <16 x float> %t24)
-  store <16 x float> %t25, ptr %r92
-  %t26 = getelementptr i8, ptr %p1, i64 8
-  %t27 = load float, ptr %t26, align 4, !alias.scope !6, !noalias !7
-  %t28 = insertelement <16 x float> poison, float %t27, i32 0
-  %t29 = shufflevector <16 x float> %t28, <16 x float> poison, <16 x i32> zeroinitializer
-  %t30 = getelementptr i8, ptr %p2, i64 128
-  %t31 = load <16 x float>, ptr %t30, align 4, !alias.scope !9, !noalias !10
-  %t32 = load <16 x float>, ptr %r85
-  %t33 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t29, <16 x float> %t31, <16 x float> %t32)
-  store <16 x float> %t33, ptr %r85
-  %t34 = getelementptr i8, ptr %p1, i64 40
-  %t35 = load float, ptr %t34, align 4, !alias.scope !6, !noalias !7
-  %t36 = insertelement <16 x float> poison, float %t35, i32 0
-  %t37 = shufflevector <16 x float> %t36, <16 x float> poison, <16 x i32> zeroinitializer
-  %t38 = load <16 x float>, ptr %r93
-  %t39 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t37, <16 x float> %t31, <16 x float> %t38)
-  store <16 x float> %t39, ptr %r93
-  %t40 = getelementptr i8, ptr %p1, i64 12
-  %t41 = load float, ptr %t40, align 4, !alias.scope !6, !noalias !7
-  %t42 = insertelement <16 x float> poison, float %t41, i32 0
-  %t43 = shufflevector <16 x float> %t42, <16 x float> poison, <16 x i32> zeroinitializer
-  %t44 = getelementptr i8, ptr %p2, i64 192
-  %t45 = load <16 x float>, ptr %t44, align 4, !alias.scope !9, !noalias !10
-  %t46 = load <16 x float>, ptr %r86
-  %t47 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t43, <16 x float> %t45, <16 x float> %t46)
-  store <16 x float> %t47, ptr %r86
-  %t48 = getelementptr i8, ptr %p1, i64 44
-  %t49 = load float, ptr %t48, align 4, !alias.scope !6, !noalias !7
-  %t50 = insertelement <16 x float> poison, float %t49, i32 0
-  %t51 = shufflevector <16 x float> %t50, <16 x float> poison, <16 x i32> zeroinitializer
-  %t52 = load <16 x float>, ptr %r94
-  %t53 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t51, <16 x float> %t45, <16 x float> %t52)
-  store <16 x float> %t53, ptr %r94
-  %t54 = getelementptr i8, ptr %p1, i64 16
-  %t55 = load float, ptr %t54, align 4, !alias.scope !6, !noalias !7
-  %t56 = insertelement <16 x float> poison, float %t55, i32 0
-  %t57 = shufflevector <16 x float> %t56, <16 x float> poison, <16 x i32> zeroinitializer
-  %t58 = getelementptr i8, ptr %p2, i64 256
-  %t59 = load <16 x float>, ptr %t58, align 4, !alias.scope !9, !noalias !10
-  %t60 = load <16 x float>, ptr %r87
-  %t61 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t57, <16 x float> %t59, <16 x float> %t60)
-  store <16 x float> %t61, ptr %r87
-  %t62 = getelementptr i8, ptr %p1, i64 48
-  %t63 = load float, ptr %t62, align 4, !alias.scope !6, !noalias !7
-  %t64 = insertelement <16 x float> poison, float %t63, i32 0
-  %t65 = shufflevector <16 x float> %t64, <16 x float> poison, <16 x i32> zeroinitializer
-  %t66 = load <16 x float>, ptr %r95
-  %t67 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t65, <16 x float> %t59, <16 x float> %t66)
-  store <16 x float> %t67, ptr %r95
-  %t68 = getelementptr i8, ptr %p1, i64 20
-  %t69 = load float, ptr %t68, align 4, !alias.scope !6, !noalias !7
-  %t70 = insertelement <16 x float> poison, float %t69, i32 0
-  %t71 = shufflevector <16 x float> %t70, <16 x float> poison, <16 x i32> zeroinitializer
-  %t72 = getelementptr i8, ptr %p2, i64 320
-  %t73 = load <16 x float>, ptr %t72, align 4, !alias.scope !9, !noalias !10
-  %t74 = load <16 x float>, ptr %r88
-  %t75 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t71, <16 x float> %t73, <16 x float> %t74)
-  store <16 x float> %t75, ptr %r88
-  %t76 = getelementptr i8, ptr %p1, i64 52
-  %t77 = load float, ptr %t76, align 4, !alias.scope !6, !noalias !7
-  %t78 = insertelement <16 x float> poison, float %t77, i32 0
-  %t79 = shufflevector <16 x float> %t78, <16 x float> poison, <16 x i32> zeroinitializer
-  %t80 = load <16 x float>, ptr %r96
-  %t81 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t79, <16 x float> %t73, <16 x float> %t80)
-  store <16 x float> %t81, ptr %r96
-  %t82 = getelementptr i8, ptr %p1, i64 24
-  %t83 = load float, ptr %t82, align 4, !alias.scope !6, !noalias !7
-  %t84 = insertelement <16 x float> poison, float %t83, i32 0
-  %t85 = shufflevector <16 x float> %t84, <16 x float> poison, <16 x i32> zeroinitializer
-  %t86 = getelementptr i8, ptr %p2, i64 384
-  %t87 = load <16 x float>, ptr %t86, align 4, !alias.scope !9, !noalias !10
-  %t88 = load <16 x float>, ptr %r89
-  %t89 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t85, <16 x float> %t87, <16 x float> %t88)
-  store <16 x float> %t89, ptr %r89
-  %t90 = getelementptr i8, ptr %p1, i64 56
-  %t91 = load float, ptr %t90, align 4, !alias.scope !6, !noalias !7
-  %t92 = insertelement <16 x float> poison, float %t91, i32 0
-  %t93 = shufflevector <16 x float> %t92, <16 x float> poison, <16 x i32> zeroinitializer
-  %t94 = load <16 x float>, ptr %r97
-  %t95 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t93, <16 x float> %t87, <16 x float> %t94)
-  store <16 x float> %t95, ptr %r97
-  %t96 = getelementptr i8, ptr %p1, i64 28
-  %t97 = load float, ptr %t96, align 4, !alias.scope !6, !noalias !7
-  %t98 = insertelement <16 x float> poison, float %t97, i32 0
-  %t99 = shufflevector <16 x float> %t98, <16 x float> poison, <16 x i32> zeroinitializer
-  %t100 = getelementptr i8, ptr %p2, i64 448
-  %t101 = load <16 x float>, ptr %t100, align 4, !alias.scope !9, !noalias !10
-  %t102 = load <16 x float>, ptr %r90
-  %t103 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t99, <16 x float> %t101, <16 x float> %t102)
-  store <16 x float> %t103, ptr %r90
-  %t104 = getelementptr i8, ptr %p1, i64 60
-  %t105 = load float, ptr %t104, align 4, !alias.scope !6, !noalias !7
-  %t106 = insertelement <16 x float> poison, float %t105, i32 0
-  %t107 = shufflevector <16 x float> %t106, <16 x float> poison, <16 x i32> zeroinitializer
-  %t108 = load <16 x float>, ptr %r98
-  %t109 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t107, <16 x float> %t101, <16 x float> %t108)
-  store <16 x float> %t109, ptr %r98
-  %t110 = load <16 x float>, ptr %r83
+  store <16 x float> splat (float 0x0000000000000000), ptr %r99
+  %t1 = load float, ptr %p1, align 4, !alias.scope !6, !noalias !7
+  %t2 = insertelement <16 x float> poison, float %t1, i32 0
+  %t3 = shufflevector <16 x float> %t2, <16 x float> poison, <16 x i32> zeroinitializer
+  %t4 = load <16 x float>, ptr %p2, align 4, !alias.scope !9, !noalias !10
+  %t5 = load <16 x float>, ptr %r84
+  %t6 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t3, <16 x float> %t4, <16 x float> %t5)
+  store <16 x float> %t6, ptr %r84
+  %t7 = getelementptr i8, ptr %p1, i64 32
+  %t8 = load float, ptr %t7, align 4, !alias.scope !6, !noalias !7
+  %t9 = insertelement <16 x float> poison, float %t8, i32 0
+  %t10 = shufflevector <16 x float> %t9, <16 x float> poison, <16 x i32> zeroinitializer
+  %t11 = load <16 x float>, ptr %r92
+  %t12 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t10, <16 x float> %t4, <16 x float> %t11)
+  store <16 x float> %t12, ptr %r92
+  %t13 = getelementptr i8, ptr %p1, i64 4
+  %t14 = load float, ptr %t13, align 4, !alias.scope !6, !noalias !7
+  %t15 = insertelement <16 x float> poison, float %t14, i32 0
+  %t16 = shufflevector <16 x float> %t15, <16 x float> poison, <16 x i32> zeroinitializer
+  %t17 = getelementptr i8, ptr %p2, i64 64
+  %t18 = load <16 x float>, ptr %t17, align 4, !alias.scope !9, !noalias !10
+  %t19 = load <16 x float>, ptr %r85
+  %t20 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t16, <16 x float> %t18, <16 x float> %t19)
+  store <16 x float> %t20, ptr %r85
+  %t21 = getelementptr i8, ptr %p1, i64 36
+  %t22 = load float, ptr %t21, align 4, !alias.scope !6, !noalias !7
+  %t23 = insertelement <16 x float> poison, float %t22, i32 0
+  %t24 = shufflevector <16 x float> %t23, <16 x float> poison, <16 x i32> zeroinitializer
+  %t25 = load <16 x float>, ptr %r93
+  %t26 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t24, <16 x float> %t18, <16 x float> %t25)
+  store <16 x float> %t26, ptr %r93
+  %t27 = getelementptr i8, ptr %p1, i64 8
+  %t28 = load float, ptr %t27, align 4, !alias.scope !6, !noalias !7
+  %t29 = insertelement <16 x float> poison, float %t28, i32 0
+  %t30 = shufflevector <16 x float> %t29, <16 x float> poison, <16 x i32> zeroinitializer
+  %t31 = getelementptr i8, ptr %p2, i64 128
+  %t32 = load <16 x float>, ptr %t31, align 4, !alias.scope !9, !noalias !10
+  %t33 = load <16 x float>, ptr %r86
+  %t34 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t30, <16 x float> %t32, <16 x float> %t33)
+  store <16 x float> %t34, ptr %r86
+  %t35 = getelementptr i8, ptr %p1, i64 40
+  %t36 = load float, ptr %t35, align 4, !alias.scope !6, !noalias !7
+  %t37 = insertelement <16 x float> poison, float %t36, i32 0
+  %t38 = shufflevector <16 x float> %t37, <16 x float> poison, <16 x i32> zeroinitializer
+  %t39 = load <16 x float>, ptr %r94
+  %t40 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t38, <16 x float> %t32, <16 x float> %t39)
+  store <16 x float> %t40, ptr %r94
+  %t41 = getelementptr i8, ptr %p1, i64 12
+  %t42 = load float, ptr %t41, align 4, !alias.scope !6, !noalias !7
+  %t43 = insertelement <16 x float> poison, float %t42, i32 0
+  %t44 = shufflevector <16 x float> %t43, <16 x float> poison, <16 x i32> zeroinitializer
+  %t45 = getelementptr i8, ptr %p2, i64 192
+  %t46 = load <16 x float>, ptr %t45, align 4, !alias.scope !9, !noalias !10
+  %t47 = load <16 x float>, ptr %r87
+  %t48 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t44, <16 x float> %t46, <16 x float> %t47)
+  store <16 x float> %t48, ptr %r87
+  %t49 = getelementptr i8, ptr %p1, i64 44
+  %t50 = load float, ptr %t49, align 4, !alias.scope !6, !noalias !7
+  %t51 = insertelement <16 x float> poison, float %t50, i32 0
+  %t52 = shufflevector <16 x float> %t51, <16 x float> poison, <16 x i32> zeroinitializer
+  %t53 = load <16 x float>, ptr %r95
+  %t54 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t52, <16 x float> %t46, <16 x float> %t53)
+  store <16 x float> %t54, ptr %r95
+  %t55 = getelementptr i8, ptr %p1, i64 16
+  %t56 = load float, ptr %t55, align 4, !alias.scope !6, !noalias !7
+  %t57 = insertelement <16 x float> poison, float %t56, i32 0
+  %t58 = shufflevector <16 x float> %t57, <16 x float> poison, <16 x i32> zeroinitializer
+  %t59 = getelementptr i8, ptr %p2, i64 256
+  %t60 = load <16 x float>, ptr %t59, align 4, !alias.scope !9, !noalias !10
+  %t61 = load <16 x float>, ptr %r88
+  %t62 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t58, <16 x float> %t60, <16 x float> %t61)
+  store <16 x float> %t62, ptr %r88
+  %t63 = getelementptr i8, ptr %p1, i64 48
+  %t64 = load float, ptr %t63, align 4, !alias.scope !6, !noalias !7
+  %t65 = insertelement <16 x float> poison, float %t64, i32 0
+  %t66 = shufflevector <16 x float> %t65, <16 x float> poison, <16 x i32> zeroinitializer
+  %t67 = load <16 x float>, ptr %r96
+  %t68 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t66, <16 x float> %t60, <16 x float> %t67)
+  store <16 x float> %t68, ptr %r96
+  %t69 = getelementptr i8, ptr %p1, i64 20
+  %t70 = load float, ptr %t69, align 4, !alias.scope !6, !noalias !7
+  %t71 = insertelement <16 x float> poison, float %t70, i32 0
+  %t72 = shufflevector <16 x float> %t71, <16 x float> poison, <16 x i32> zeroinitializer
+  %t73 = getelementptr i8, ptr %p2, i64 320
+  %t74 = load <16 x float>, ptr %t73, align 4, !alias.scope !9, !noalias !10
+  %t75 = load <16 x float>, ptr %r89
+  %t76 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t72, <16 x float> %t74, <16 x float> %t75)
+  store <16 x float> %t76, ptr %r89
+  %t77 = getelementptr i8, ptr %p1, i64 52
+  %t78 = load float, ptr %t77, align 4, !alias.scope !6, !noalias !7
+  %t79 = insertelement <16 x float> poison, float %t78, i32 0
+  %t80 = shufflevector <16 x float> %t79, <16 x float> poison, <16 x i32> zeroinitializer
+  %t81 = load <16 x float>, ptr %r97
+  %t82 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t80, <16 x float> %t74, <16 x float> %t81)
+  store <16 x float> %t82, ptr %r97
+  %t83 = getelementptr i8, ptr %p1, i64 24
+  %t84 = load float, ptr %t83, align 4, !alias.scope !6, !noalias !7
+  %t85 = insertelement <16 x float> poison, float %t84, i32 0
+  %t86 = shufflevector <16 x float> %t85, <16 x float> poison, <16 x i32> zeroinitializer
+  %t87 = getelementptr i8, ptr %p2, i64 384
+  %t88 = load <16 x float>, ptr %t87, align 4, !alias.scope !9, !noalias !10
+  %t89 = load <16 x float>, ptr %r90
+  %t90 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t86, <16 x float> %t88, <16 x float> %t89)
+  store <16 x float> %t90, ptr %r90
+  %t91 = getelementptr i8, ptr %p1, i64 56
+  %t92 = load float, ptr %t91, align 4, !alias.scope !6, !noalias !7
+  %t93 = insertelement <16 x float> poison, float %t92, i32 0
+  %t94 = shufflevector <16 x float> %t93, <16 x float> poison, <16 x i32> zeroinitializer
+  %t95 = load <16 x float>, ptr %r98
+  %t96 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t94, <16 x float> %t88, <16 x float> %t95)
+  store <16 x float> %t96, ptr %r98
+  %t97 = getelementptr i8, ptr %p1, i64 28
+  %t98 = load float, ptr %t97, align 4, !alias.scope !6, !noalias !7
+  %t99 = insertelement <16 x float> poison, float %t98, i32 0
+  %t100 = shufflevector <16 x float> %t99, <16 x float> poison, <16 x i32> zeroinitializer
+  %t101 = getelementptr i8, ptr %p2, i64 448
+  %t102 = load <16 x float>, ptr %t101, align 4, !alias.scope !9, !noalias !10
+  %t103 = load <16 x float>, ptr %r91
+  %t104 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t100, <16 x float> %t102, <16 x float> %t103)
+  store <16 x float> %t104, ptr %r91
+  %t105 = getelementptr i8, ptr %p1, i64 60
+  %t106 = load float, ptr %t105, align 4, !alias.scope !6, !noalias !7
+  %t107 = insertelement <16 x float> poison, float %t106, i32 0
+  %t108 = shufflevector <16 x float> %t107, <16 x float> poison, <16 x i32> zeroinitializer
+  %t109 = load <16 x float>, ptr %r99
+  %t110 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t108, <16 x float> %t102, <16 x float> %t109)
+  store <16 x float> %t110, ptr %r99
   %t111 = load <16 x float>, ptr %r84
   %t112 = load <16 x float>, ptr %r85
   %t113 = load <16 x float>, ptr %r86
@@ -185,14 +185,14 @@ chunk:
   %t115 = load <16 x float>, ptr %r88
   %t116 = load <16 x float>, ptr %r89
   %t117 = load <16 x float>, ptr %r90
-  %t118 = fadd contract <16 x float> %t110, %t111
-  %t119 = fadd contract <16 x float> %t112, %t113
-  %t120 = fadd contract <16 x float> %t114, %t115
-  %t121 = fadd contract <16 x float> %t116, %t117
-  %t122 = fadd contract <16 x float> %t118, %t119
-  %t123 = fadd contract <16 x float> %t120, %t121
-  %t124 = fadd contract <16 x float> %t122, %t123
-  %t125 = load <16 x float>, ptr %r91
+  %t118 = load <16 x float>, ptr %r91
+  %t119 = fadd contract <16 x float> %t111, %t112
+  %t120 = fadd contract <16 x float> %t113, %t114
+  %t121 = fadd contract <16 x float> %t115, %t116
+  %t122 = fadd contract <16 x float> %t117, %t118
+  %t123 = fadd contract <16 x float> %t119, %t120
+  %t124 = fadd contract <16 x float> %t121, %t122
+  %t125 = fadd contract <16 x float> %t123, %t124
   %t126 = load <16 x float>, ptr %r92
   %t127 = load <16 x float>, ptr %r93
   %t128 = load <16 x float>, ptr %r94
@@ -200,107 +200,81 @@ chunk:
   %t130 = load <16 x float>, ptr %r96
   %t131 = load <16 x float>, ptr %r97
   %t132 = load <16 x float>, ptr %r98
-  %t133 = fadd contract <16 x float> %t125, %t126
-  %t134 = fadd contract <16 x float> %t127, %t128
-  %t135 = fadd contract <16 x float> %t129, %t130
-  %t136 = fadd contract <16 x float> %t131, %t132
-  %t137 = fadd contract <16 x float> %t133, %t134
-  %t138 = fadd contract <16 x float> %t135, %t136
-  %t139 = fadd contract <16 x float> %t137, %t138
-  %t140 = load <16 x float>, ptr %p3, align 4, !alias.scope !12, !noalias !13
-  %t141 = fadd contract <16 x float> %t124, %t140
-  %t142 = fmul contract <16 x float> %t141, splat (float 0x3fe0000000000000)
-  %t143 = fmul contract <16 x float> %t141, splat (float 0x3fe6a09e60000000)
-  %t144 = bitcast <16 x float> %t143 to <16 x i32>
-  %t145 = and <16 x i32> %t144, splat (i32 2147483647)
-  %t146 = bitcast <16 x i32> %t145 to <16 x float>
-  %t147 = fcmp olt <16 x float> %t146, splat (float 0x3fec000000000000)
-  %t148 = fmul contract <16 x float> %t143, %t143
-  %t149 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0xbf44141740000000), <16 x float> %t148, <16 x float> splat (float 0x3f748c79e0000000))
-  %t150 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t149, <16 x float> %t148, <16 x float> splat (float 0xbf9b6c4b80000000))
-  %t151 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t150, <16 x float> %t148, <16 x float> splat (float 0x3fbce1d8e0000000))
-  %t152 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t151, <16 x float> %t148, <16 x float> splat (float 0xbfd8126f20000000))
-  %t153 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t152, <16 x float> %t148, <16 x float> splat (float 0x3fc06eba60000000))
-  %t154 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t143, <16 x float> %t153, <16 x float> %t143)
-  %t155 = fcmp olt <16 x float> splat (float 0x4010000000000000), %t146
-  %t156 = select <16 x i1> %t155, <16 x float> splat (float 0x4010000000000000), <16 x float> %t146
-  %t157 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0x3f33019b00000000), <16 x float> %t156, <16 x float> splat (float 0xbf72464720000000))
-  %t158 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t157, <16 x float> %t156, <16 x float> splat (float 0x3fa08fbe60000000))
-  %t159 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t158, <16 x float> %t156, <16 x float> splat (float 0xbfc3441280000000))
-  %t160 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t159, <16 x float> %t156, <16 x float> splat (float 0xbfed654c40000000))
-  %t161 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t160, <16 x float> %t156, <16 x float> splat (float 0xbffa094b40000000))
-  %t162 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t161, <16 x float> %t156, <16 x float> splat (float 0xbf29398840000000))
-  %t163 = fadd contract <16 x float> %t162, splat (float 0x4168000fe0000000)
-  %t164 = fsub contract <16 x float> %t163, splat (float 0x4168000fe0000000)
-  %t165 = fsub contract <16 x float> %t162, %t164
-  %t166 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0xbf24178de0000000), <16 x float> %t165, <16 x float> splat (float 0xbf55f09600000000))
-  %t167 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t166, <16 x float> %t165, <16 x float> splat (float 0xbf83b2dd40000000))
-  %t168 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t167, <16 x float> %t165, <16 x float> splat (float 0xbfac6af7a0000000))
-  %t169 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t168, <16 x float> %t165, <16 x float> splat (float 0xbfcebfbdc0000000))
-  %t170 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t169, <16 x float> %t165, <16 x float> splat (float 0xbfe62e4300000000))
-  %t171 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t165, <16 x float> %t170, <16 x float> splat (float 0xbff0000000000000))
-  %t172 = bitcast <16 x float> %t163 to <16 x i32>
-  %t173 = icmp ult <16 x i32> splat (i32 23), splat (i32 32)
-  %t174 = select <16 x i1> %t173, <16 x i32> splat (i32 23), <16 x i32> splat (i32 0)
-  %t175 = shl <16 x i32> %t172, %t174
-  %t176 = select <16 x i1> %t173, <16 x i32> %t175, <16 x i32> splat (i32 0)
-  %t177 = bitcast <16 x i32> %t176 to <16 x float>
-  %t178 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t171, <16 x float> %t177, <16 x float> splat (float 0x3ff0000000000000))
-  %t179 = bitcast <16 x float> %t178 to <16 x i32>
-  %t180 = and <16 x i32> %t144, splat (i32 -2147483648)
-  %t181 = or <16 x i32> %t179, %t180
-  %t182 = bitcast <16 x i32> %t181 to <16 x float>
-  %t183 = select <16 x i1> %t147, <16 x float> %t154, <16 x float> %t182
-  %t184 = fadd contract <16 x float> %t183, splat (float 0x3ff0000000000000)
-  %t185 = fmul contract <16 x float> %t142, %t184
-  store <16 x float> %t185, ptr %p0, align 4, !alias.scope !3, !noalias !4
-  %t186 = fadd contract <16 x float> %t139, %t140
-  %t187 = fmul contract <16 x float> %t186, splat (float 0x3fe0000000000000)
-  %t188 = fmul contract <16 x float> %t186, splat (float 0x3fe6a09e60000000)
-  %t189 = bitcast <16 x float> %t188 to <16 x i32>
-  %t190 = and <16 x i32> %t189, splat (i32 2147483647)
-  %t191 = bitcast <16 x i32> %t190 to <16 x float>
-  %t192 = fcmp olt <16 x float> %t191, splat (float 0x3fec000000000000)
-  %t193 = fmul contract <16 x float> %t188, %t188
-  %t194 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0xbf44141740000000), <16 x float> %t193, <16 x float> splat (float 0x3f748c79e0000000))
-  %t195 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t194, <16 x float> %t193, <16 x float> splat (float 0xbf9b6c4b80000000))
-  %t196 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t195, <16 x float> %t193, <16 x float> splat (float 0x3fbce1d8e0000000))
-  %t197 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t196, <16 x float> %t193, <16 x float> splat (float 0xbfd8126f20000000))
-  %t198 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t197, <16 x float> %t193, <16 x float> splat (float 0x3fc06eba60000000))
-  %t199 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t188, <16 x float> %t198, <16 x float> %t188)
-  %t200 = fcmp olt <16 x float> splat (float 0x4010000000000000), %t191
-  %t201 = select <16 x i1> %t200, <16 x float> splat (float 0x4010000000000000), <16 x float> %t191
-  %t202 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0x3f33019b00000000), <16 x float> %t201, <16 x float> splat (float 0xbf72464720000000))
-  %t203 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t202, <16 x float> %t201, <16 x float> splat (float 0x3fa08fbe60000000))
-  %t204 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t203, <16 x float> %t201, <16 x float> splat (float 0xbfc3441280000000))
-  %t205 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t204, <16 x float> %t201, <16 x float> splat (float 0xbfed654c40000000))
-  %t206 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t205, <16 x float> %t201, <16 x float> splat (float 0xbffa094b40000000))
-  %t207 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t206, <16 x float> %t201, <16 x float> splat (float 0xbf29398840000000))
-  %t208 = fadd contract <16 x float> %t207, splat (float 0x4168000fe0000000)
-  %t209 = fsub contract <16 x float> %t208, splat (float 0x4168000fe0000000)
-  %t210 = fsub contract <16 x float> %t207, %t209
-  %t211 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0xbf24178de0000000), <16 x float> %t210, <16 x float> splat (float 0xbf55f09600000000))
-  %t212 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t211, <16 x float> %t210, <16 x float> splat (float 0xbf83b2dd40000000))
-  %t213 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t212, <16 x float> %t210, <16 x float> splat (float 0xbfac6af7a0000000))
-  %t214 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t213, <16 x float> %t210, <16 x float> splat (float 0xbfcebfbdc0000000))
-  %t215 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t214, <16 x float> %t210, <16 x float> splat (float 0xbfe62e4300000000))
-  %t216 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t210, <16 x float> %t215, <16 x float> splat (float 0xbff0000000000000))
-  %t217 = bitcast <16 x float> %t208 to <16 x i32>
-  %t218 = icmp ult <16 x i32> splat (i32 23), splat (i32 32)
-  %t219 = select <16 x i1> %t218, <16 x i32> splat (i32 23), <16 x i32> splat (i32 0)
-  %t220 = shl <16 x i32> %t217, %t219
-  %t221 = select <16 x i1> %t218, <16 x i32> %t220, <16 x i32> splat (i32 0)
-  %t222 = bitcast <16 x i32> %t221 to <16 x float>
-  %t223 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t216, <16 x float> %t222, <16 x float> splat (float 0x3ff0000000000000))
-  %t224 = bitcast <16 x float> %t223 to <16 x i32>
-  %t225 = and <16 x i32> %t189, splat (i32 -2147483648)
-  %t226 = or <16 x i32> %t224, %t225
-  %t227 = bitcast <16 x i32> %t226 to <16 x float>
-  %t228 = select <16 x i1> %t192, <16 x float> %t199, <16 x float> %t227
-  %t229 = fadd contract <16 x float> %t228, splat (float 0x3ff0000000000000)
-  %t230 = fmul contract <16 x float> %t187, %t229
-  %t231 = getelementptr i8, ptr %p0, i64 64
-  store <16 x float> %t230, ptr %t231, align 4, !alias.scope !3, !noalias !4
+  %t133 = load <16 x float>, ptr %r99
+  %t134 = fadd contract <16 x float> %t126, %t127
+  %t135 = fadd contract <16 x float> %t128, %t129
+  %t136 = fadd contract <16 x float> %t130, %t131
+  %t137 = fadd contract <16 x float> %t132, %t133
+  %t138 = fadd contract <16 x float> %t134, %t135
+  %t139 = fadd contract <16 x float> %t136, %t137
+  %t140 = fadd contract <16 x float> %t138, %t139
+  store <16 x float> %t125, ptr %t0, align 4, !alias.scope !15, !noalias !16
+  %t141 = getelementptr i8, ptr %t0, i64 64
+  store <16 x float> %t140, ptr %t141, align 4, !alias.scope !15, !noalias !16
+  %t142 = load <16 x float>, ptr %p3, align 4, !alias.scope !12, !noalias !13
+  %t143 = icmp slt i64 0, 2
+  br i1 %t143, label %loop225.pre, label %loop225.end
+loop225.pre:
+  br label %loop225
+loop225:
+  %v225 = phi i64 [ 0, %loop225.pre ], [ %v225.next, %loop225.latch ]
+  %t144 = mul i64 %v225, 16
+  %t145 = mul i64 %v225, 16
+  %t146 = getelementptr float, ptr %t0, i64 %t145
+  %t147 = load <16 x float>, ptr %t146, align 4, !alias.scope !15, !noalias !16
+  %t148 = fadd contract <16 x float> %t147, %t142
+  %t149 = fmul contract <16 x float> %t148, splat (float 0x3fe0000000000000)
+  %t150 = fmul contract <16 x float> %t148, splat (float 0x3fe6a09e60000000)
+  %t151 = bitcast <16 x float> %t150 to <16 x i32>
+  %t152 = and <16 x i32> %t151, splat (i32 2147483647)
+  %t153 = bitcast <16 x i32> %t152 to <16 x float>
+  %t154 = fcmp olt <16 x float> %t153, splat (float 0x3fec000000000000)
+  %t155 = fmul contract <16 x float> %t150, %t150
+  %t156 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0xbf44141740000000), <16 x float> %t155, <16 x float> splat (float 0x3f748c79e0000000))
+  %t157 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t156, <16 x float> %t155, <16 x float> splat (float 0xbf9b6c4b80000000))
+  %t158 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t157, <16 x float> %t155, <16 x float> splat (float 0x3fbce1d8e0000000))
+  %t159 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t158, <16 x float> %t155, <16 x float> splat (float 0xbfd8126f20000000))
+  %t160 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t159, <16 x float> %t155, <16 x float> splat (float 0x3fc06eba60000000))
+  %t161 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t150, <16 x float> %t160, <16 x float> %t150)
+  %t162 = fcmp olt <16 x float> splat (float 0x4010000000000000), %t153
+  %t163 = select <16 x i1> %t162, <16 x float> splat (float 0x4010000000000000), <16 x float> %t153
+  %t164 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0x3f33019b00000000), <16 x float> %t163, <16 x float> splat (float 0xbf72464720000000))
+  %t165 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t164, <16 x float> %t163, <16 x float> splat (float 0x3fa08fbe60000000))
+  %t166 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t165, <16 x float> %t163, <16 x float> splat (float 0xbfc3441280000000))
+  %t167 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t166, <16 x float> %t163, <16 x float> splat (float 0xbfed654c40000000))
+  %t168 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t167, <16 x float> %t163, <16 x float> splat (float 0xbffa094b40000000))
+  %t169 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t168, <16 x float> %t163, <16 x float> splat (float 0xbf29398840000000))
+  %t170 = fadd contract <16 x float> %t169, splat (float 0x4168000fe0000000)
+  %t171 = fsub contract <16 x float> %t170, splat (float 0x4168000fe0000000)
+  %t172 = fsub contract <16 x float> %t169, %t171
+  %t173 = call <16 x float> @llvm.fma.v16f32(<16 x float> splat (float 0xbf24178de0000000), <16 x float> %t172, <16 x float> splat (float 0xbf55f09600000000))
+  %t174 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t173, <16 x float> %t172, <16 x float> splat (float 0xbf83b2dd40000000))
+  %t175 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t174, <16 x float> %t172, <16 x float> splat (float 0xbfac6af7a0000000))
+  %t176 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t175, <16 x float> %t172, <16 x float> splat (float 0xbfcebfbdc0000000))
+  %t177 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t176, <16 x float> %t172, <16 x float> splat (float 0xbfe62e4300000000))
+  %t178 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t172, <16 x float> %t177, <16 x float> splat (float 0xbff0000000000000))
+  %t179 = bitcast <16 x float> %t170 to <16 x i32>
+  %t180 = icmp ult <16 x i32> splat (i32 23), splat (i32 32)
+  %t181 = select <16 x i1> %t180, <16 x i32> splat (i32 23), <16 x i32> splat (i32 0)
+  %t182 = shl <16 x i32> %t179, %t181
+  %t183 = select <16 x i1> %t180, <16 x i32> %t182, <16 x i32> splat (i32 0)
+  %t184 = bitcast <16 x i32> %t183 to <16 x float>
+  %t185 = call <16 x float> @llvm.fma.v16f32(<16 x float> %t178, <16 x float> %t184, <16 x float> splat (float 0x3ff0000000000000))
+  %t186 = bitcast <16 x float> %t185 to <16 x i32>
+  %t187 = and <16 x i32> %t151, splat (i32 -2147483648)
+  %t188 = or <16 x i32> %t186, %t187
+  %t189 = bitcast <16 x i32> %t188 to <16 x float>
+  %t190 = select <16 x i1> %t154, <16 x float> %t161, <16 x float> %t189
+  %t191 = fadd contract <16 x float> %t190, splat (float 0x3ff0000000000000)
+  %t192 = fmul contract <16 x float> %t149, %t191
+  %t193 = getelementptr float, ptr %p0, i64 %t145
+  store <16 x float> %t192, ptr %t193, align 4, !alias.scope !3, !noalias !4
+  br label %loop225.latch
+loop225.latch:
+  %v225.next = add nsw i64 %v225, 1
+  %v225.more = icmp slt i64 %v225.next, 2
+  br i1 %v225.more, label %loop225, label %loop225.end
+loop225.end:
   br label %chunk.latch
 chunk.latch:
   %grid.next = add nsw i64 %grid, 1
