@@ -171,7 +171,8 @@ class LoadedModel : public Model {
             binding.vars, addresses, outputs,
             {.deadline = options.deadline,
              .cancelled = options.cancelled ? &options.cancelled : nullptr,
-             .kernel_ns = options.kernel_ns}));
+             .kernel_ns = options.kernel_ns,
+             .statistics = options.statistics}));
     return RunTimes{times.queue_ns, times.execute_ns};
   }
 
