@@ -82,6 +82,11 @@ def write_inputs(values: dict[str, numpy.ndarray], folder: pathlib.Path
     (folder / "inputs.json").write_text(json.dumps(listed))
 
 
+def read_inputs(folder: pathlib.Path) -> list[dict]:
+    """What write_inputs listed."""
+    return json.loads((folder / "inputs.json").read_text())
+
+
 def least_reads(graph: onnx.GraphProto, values: dict[str, numpy.ndarray]
                 ) -> int:
     """Bytes of the inputs, and of the weights that are used as a whole."""

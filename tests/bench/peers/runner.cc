@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -28,9 +29,11 @@
 #include <nlohmann/json.hpp>
 
 #include "backends/register_all.h"
+#include "engine/base/host_memory.h"
 #include "engine/base/status_macros.h"
 #include "engine/engine.h"
 #include "server/import/onnx/importer.h"
+#include "server/import/onnx/model_file.h"
 #include "tests/bench/peers/work.h"
 #include "tests/bench/peers/yardsticks.h"
 
@@ -86,15 +89,22 @@ double MillisecondsSince(Clock::time_point begin) {
       .count();
 }
 
-// Milliseconds of reading a file into new memory.
-absl::StatusOr<double> ReadOnce(const std::string& path) {
-  const Clock::time_point begin = Clock::now();
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  std::vector<char> bytes(static_cast<size_t>(file.tellg()));
-  file.seekg(0);
-  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  return MillisecondsSince(begin);
+// Milliseconds of reading a file into new memory as the importer does: the
+// least of several, which all find it in the system's cache.
+absl::StatusOr<double> TimeToRead(const std::string& path) {
+  QUERN_ASSIGN_OR_RETURN(const auto file, onnx_import::OpenFile(path));
+  double least = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < 4; ++i) {
+    const Clock::time_point begin = Clock::now();
+    const base::HostMemory memory = base::AllocateHostMemory(file->size());
+    if (memory == nullptr) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory for ", file->size(), " bytes of ", path));
+    }
+    QUERN_RETURN_IF_ERROR(file->Read(0, file->size(), memory.get()));
+    least = std::min(least, MillisecondsSince(begin));
+  }
+  return least;
 }
 
 class ModelRun : public Work {
@@ -172,7 +182,7 @@ class ModelRun : public Work {
 
  private:
   absl::Status Load(const std::string& path) {
-    QUERN_ASSIGN_OR_RETURN(read_ms_, ReadOnce(path));
+    QUERN_ASSIGN_OR_RETURN(read_ms_, TimeToRead(path));
     const Clock::time_point begin = Clock::now();
     QUERN_ASSIGN_OR_RETURN(graph::Graph graph,
                            onnx_import::ImportOnnxFile(path));
