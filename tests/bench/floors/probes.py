@@ -81,8 +81,11 @@ def daemon(repository: pathlib.Path, threads: int
     try:
         words = [word.partition("=")
                  for word in process.stdout.readline().split()]
-        yield process.pid, next(value for name, _, value in words
-                                if name == "grpc")
+        address = next((value for name, _, value in words if name == "grpc"),
+                       None)
+        if address is None:
+            raise turns.RunnerError("quernd is not ready")
+        yield process.pid, address
     finally:
         process.terminate()
         process.wait(timeout=60)

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -119,7 +120,7 @@ class Bench:
         self._note_peak()
         try:
             return measure(self._models[name], what)
-        except turns.RunnerError as error:
+        except (turns.RunnerError, subprocess.SubprocessError) as error:
             return f"not measured: {name}: {error}"
 
     def _note_peak(self) -> None:
