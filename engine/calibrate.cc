@@ -103,7 +103,10 @@ Program FlopsProgram(const base::Target& target) {
   return program;
 }
 
-// Each chunk adds up vars[0] elements of param 1, vars[1] times over.
+// Each chunk adds up kSums parts of param 1, of vars[0] elements each, vars[1]
+// times over. The sums read a part each, in ascending order: LLVM turns a row
+// of loads from neighbouring lines around, and then no prefetcher of a
+// processor follows.
 Program ReadProgram(const base::Target& target) {
   Program program;
   program.name = "calibrate_read";
@@ -115,19 +118,20 @@ Program ReadProgram(const base::Target& target) {
   const int turns = Put(program, Op::kVar, DType::kI64, 1, {}, 1);
   const int data = Put(program, Op::kParam, DType::kF32, 1, {}, 1);
   const int zero = Put(program, Op::kConst, DType::kI64, 1, {}, 0);
-  const int first = Put(program, Op::kMul, DType::kI64, 1, {chunk, count});
-  const int limit = Put(program, Op::kAdd, DType::kI64, 1, {first, count});
+  const int parts = Put(program, Op::kConst, DType::kI64, 1, {}, kSums);
+  int part = Put(program, Op::kMul, DType::kI64, 1, {chunk, parts});
+  part = Put(program, Op::kMul, DType::kI64, 1, {part, count});
+  std::vector<int> firsts;
+  for (int i = 0; i < kSums; ++i) {
+    firsts.push_back(part);
+    part = Put(program, Op::kAdd, DType::kI64, 1, {part, count});
+  }
   const int again = Put(program, Op::kLoop, DType::kI64, 1, {zero, turns}, 1);
-  SumsInLoop(
-      program, lanes, first, limit, kSums * lanes,
-      [&](int i, int loop, int old) {
-        const int offset =
-            Put(program, Op::kConst, DType::kI64, 1, {}, int64_t{i} * lanes);
-        const int at = Put(program, Op::kAdd, DType::kI64, 1, {loop, offset});
-        const int value =
-            Put(program, Op::kLoad, DType::kF32, lanes, {data, at});
-        return Put(program, Op::kAdd, DType::kF32, lanes, {old, value});
-      });
+  SumsInLoop(program, lanes, zero, count, lanes, [&](int i, int loop, int old) {
+    const int at = Put(program, Op::kAdd, DType::kI64, 1, {loop, firsts[i]});
+    const int value = Put(program, Op::kLoad, DType::kF32, lanes, {data, at});
+    return Put(program, Op::kAdd, DType::kF32, lanes, {old, value});
+  });
   Put(program, Op::kEndLoop, DType::kI64, 1, {again});
   return program;
 }
@@ -144,21 +148,24 @@ absl::StatusOr<std::unique_ptr<runtime::LoadedKernel>> Build(
   return device.Load(program.name, blob);
 }
 
-// Seconds of the fastest of several launches.
-absl::StatusOr<double> Fastest(runtime::Device& device,
-                               const runtime::LoadedKernel& kernel,
-                               const runtime::LaunchArgs& args) {
+// Several for each thread, so that all of them have work to the end.
+int64_t ChunksOf(const runtime::Device& device) {
+  return int64_t{4} * std::max(device.threads(), 1);
+}
+
+// Work in a second of the fastest of several launches.
+absl::StatusOr<double> Best(Yardstick& yardstick) {
   int64_t best = INT64_MAX;
   for (int i = 0; i < 5; ++i) {
     const int64_t start = telemetry::Clock::NowNs();
-    QUERN_RETURN_IF_ERROR(device.Launch(kernel, args));
+    QUERN_RETURN_IF_ERROR(yardstick.Launch());
     best = std::min(best, telemetry::Clock::NowNs() - start);
   }
-  return static_cast<double>(std::max<int64_t>(best, 1)) * 1e-9;
+  return yardstick.work() / static_cast<double>(std::max<int64_t>(best, 1)) *
+         1e9;
 }
 
-// To steps of 5 %, so that noise does not make two machines of one.
-double Rounded(double value) {
+double InSteps(double value) {
   return value <= 0
              ? 0
              : std::pow(1.05, std::round(std::log(value) / std::log(1.05)));
@@ -174,6 +181,15 @@ double Peaks::LeastSeconds(double operations, double bytes) const {
     break;
   }
   return seconds;
+}
+
+Peaks Peaks::Rounded() const {
+  Peaks rounded = *this;
+  rounded.flops = InSteps(flops);
+  for (Bandwidth& level : rounded.read) {
+    level.per_second = InSteps(level.per_second);
+  }
+  return rounded;
 }
 
 std::string Peaks::ToText() const {
@@ -204,46 +220,69 @@ absl::StatusOr<Peaks> Peaks::FromText(const std::string& text) {
   return peaks;
 }
 
+absl::StatusOr<std::unique_ptr<Yardstick>> Yardstick::Flops(
+    runtime::Device& device, const runtime::Codegen& codegen) {
+  auto made = std::unique_ptr<Yardstick>(new Yardstick(device));
+  made->chunks_ = ChunksOf(device);
+  made->vars_ = {50'000};
+  made->work_ = 2.0 * kSums * LanesOf(device.target()) *
+                static_cast<double>(made->vars_[0] * made->chunks_);
+  QUERN_ASSIGN_OR_RETURN(made->kernel_,
+                         Build(device, codegen, FlopsProgram(device.target())));
+  QUERN_ASSIGN_OR_RETURN(made->sums_, device.Allocate(made->chunks_ * 4));
+  return made;
+}
+
+absl::StatusOr<std::unique_ptr<Yardstick>> Yardstick::Read(
+    runtime::Device& device, const runtime::Codegen& codegen, int64_t bytes) {
+  auto made = std::unique_ptr<Yardstick>(new Yardstick(device));
+  made->chunks_ = ChunksOf(device);
+  const int64_t lanes = LanesOf(device.target());
+  const int64_t parts = kSums * made->chunks_;
+  const int64_t each = std::max<int64_t>(bytes / 4 / parts / lanes, 1) * lanes;
+  const int64_t size = each * parts * 4;
+  const int64_t again = std::max<int64_t>(1, (int64_t{32} << 20) / size);
+  made->vars_ = {each, again};
+  made->work_ = static_cast<double>(size * again);
+  QUERN_ASSIGN_OR_RETURN(made->kernel_,
+                         Build(device, codegen, ReadProgram(device.target())));
+  QUERN_ASSIGN_OR_RETURN(made->sums_, device.Allocate(made->chunks_ * 4));
+  QUERN_ASSIGN_OR_RETURN(made->data_, device.Allocate(size));
+  // Pages that nobody has written are all the same page of zeros, which stays
+  // in the caches.
+  const std::vector<float> ones(each, 1.0f);
+  char* const to = static_cast<char*>(made->data_->host());
+  for (int64_t part = 0; part < parts; ++part) {
+    QUERN_RETURN_IF_ERROR(device.CopyFromHost(to + part * each * 4, ones.data(),
+                                              ones.size() * 4));
+  }
+  return made;
+}
+
+absl::Status Yardstick::Launch() {
+  std::vector<void*> buffers = {sums_->host()};
+  if (data_ != nullptr) buffers.push_back(data_->host());
+  runtime::LaunchArgs args;
+  args.buffers = buffers;
+  args.vars = vars_;
+  args.grid = chunks_;
+  return device_.Launch(*kernel_, args);
+}
+
 absl::StatusOr<Peaks> Calibrate(runtime::Device& device,
                                 const runtime::Codegen& codegen) {
-  const base::Target& target = device.target();
-  const int lanes = LanesOf(target);
-  const int threads = std::max(device.threads(), 1);
-  // Several chunks a thread, so that all of them have work to the end.
-  const int64_t chunks = int64_t{4} * threads;
   Peaks peaks;
-
-  QUERN_ASSIGN_OR_RETURN(const auto flops,
-                         Build(device, codegen, FlopsProgram(target)));
-  QUERN_ASSIGN_OR_RETURN(const auto out, device.Allocate(chunks * 4));
-  const std::vector<int64_t> turns = {50'000};
-  void* const outputs[] = {out->host()};
-  runtime::LaunchArgs args;
-  args.buffers = outputs;
-  args.vars = turns;
-  args.grid = chunks;
-  QUERN_ASSIGN_OR_RETURN(double seconds, Fastest(device, *flops, args));
-  peaks.flops = Rounded(2.0 * kSums * lanes * turns[0] * chunks / seconds);
-
-  QUERN_ASSIGN_OR_RETURN(const auto read,
-                         Build(device, codegen, ReadProgram(target)));
-  const int64_t sets[] = {target.l2_bytes / 2 * threads, int64_t{8} << 20,
-                          int64_t{64} << 20};
+  QUERN_ASSIGN_OR_RETURN(const auto flops, Yardstick::Flops(device, codegen));
+  QUERN_ASSIGN_OR_RETURN(peaks.flops, Best(*flops));
+  const int64_t sets[] = {
+      device.target().l2_bytes / 2 * std::max(device.threads(), 1),
+      int64_t{8} << 20, int64_t{64} << 20};
   for (const int64_t bytes : sets) {
     if (!peaks.read.empty() && bytes <= peaks.read.back().bytes) continue;
-    QUERN_ASSIGN_OR_RETURN(const auto data, device.Allocate(bytes));
-    const int64_t unit = int64_t{kSums} * lanes;
-    const int64_t each = bytes / 4 / chunks / unit * unit;
-    if (each == 0) continue;
-    const int64_t again = std::max<int64_t>(1, (int64_t{32} << 20) / bytes);
-    const std::vector<int64_t> sizes = {each, again};
-    void* const buffers[] = {out->host(), data->host()};
-    args.buffers = buffers;
-    args.vars = sizes;
-    QUERN_ASSIGN_OR_RETURN(seconds, Fastest(device, *read, args));
-    peaks.read.push_back(
-        {static_cast<double>(bytes),
-         Rounded(static_cast<double>(each * 4 * chunks * again) / seconds)});
+    QUERN_ASSIGN_OR_RETURN(const auto read,
+                           Yardstick::Read(device, codegen, bytes));
+    QUERN_ASSIGN_OR_RETURN(const double best, Best(*read));
+    peaks.read.push_back({static_cast<double>(bytes), best});
   }
   return peaks;
 }

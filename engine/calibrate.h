@@ -5,9 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "engine/runtime/backend.h"
@@ -31,12 +33,45 @@ struct Peaks {
   // smallest measured set that holds the bytes. 0 if nothing was measured.
   [[nodiscard]] double LeastSeconds(double operations, double bytes) const;
 
+  // In steps of 5 %, so that noise does not make two machines of one.
+  [[nodiscard]] Peaks Rounded() const;
+
   [[nodiscard]] std::string ToText() const;
   [[nodiscard]] static absl::StatusOr<Peaks> FromText(const std::string& text);
 };
 
+// A kernel that nothing but the device bounds, to be launched again and again.
+// The device outlives it.
+class Yardstick {
+ public:
+  // Multiply-adds on registers; its work is operations.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Yardstick>> Flops(
+      runtime::Device& device, const runtime::Codegen& codegen);
+
+  // Reads of a set of about `bytes`, as often as make 32 MiB; its work is
+  // bytes.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Yardstick>> Read(
+      runtime::Device& device, const runtime::Codegen& codegen, int64_t bytes);
+
+  // What one launch does.
+  [[nodiscard]] double work() const { return work_; }
+
+  [[nodiscard]] absl::Status Launch();
+
+ private:
+  explicit Yardstick(runtime::Device& device) : device_(device) {}
+
+  runtime::Device& device_;
+  std::unique_ptr<runtime::LoadedKernel> kernel_;
+  std::unique_ptr<runtime::Buffer> sums_;  // One for each chunk.
+  std::unique_ptr<runtime::Buffer> data_;  // What is read; may be null.
+  std::vector<int64_t> vars_;
+  int64_t chunks_ = 0;
+  double work_ = 0;
+};
+
 // Measures `device`; takes about a tenth of a second. Each figure is the best
-// of several runs, rounded to 5 %.
+// of several launches of a yardstick.
 [[nodiscard]] absl::StatusOr<Peaks> Calibrate(runtime::Device& device,
                                               const runtime::Codegen& codegen);
 

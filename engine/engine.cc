@@ -171,7 +171,8 @@ class LoadedModel : public Model {
             binding.vars, addresses, outputs,
             {.deadline = options.deadline,
              .cancelled = options.cancelled ? &options.cancelled : nullptr,
-             .kernel_ns = options.kernel_ns}));
+             .kernel_ns = options.kernel_ns,
+             .statistics = options.statistics}));
     return RunTimes{times.queue_ns, times.execute_ns};
   }
 
@@ -494,14 +495,14 @@ class EngineImpl : public Engine {
   absl::StatusOr<Peaks> KeptPeaks(const OpenDevice& device) {
     const runtime::Codegen& codegen = device.backend->codegen();
     const runtime::BlobKey key = {
-        absl::StrCat("calibration, ", device.device->threads(), " threads"),
+        absl::StrCat("peaks, ", device.device->threads(), " threads"),
         codegen.Version(), device.device->target().ToString()};
     QUERN_ASSIGN_OR_RETURN(
         const CachedBlob kept,
         cache_.GetOrCompute(key, [&]() -> absl::StatusOr<std::string> {
           QUERN_ASSIGN_OR_RETURN(const Peaks peaks,
                                  Calibrate(*device.device, codegen));
-          return peaks.ToText();
+          return peaks.Rounded().ToText();
         }));
     return Peaks::FromText(*kept.blob);
   }

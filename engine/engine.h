@@ -81,6 +81,8 @@ struct RunOptions {
   // If not null: gets the nanoseconds of this run in each kernel, in the order
   // of Kernels().
   std::vector<int64_t>* kernel_ns = nullptr;
+  // False: launches are not timed at all; for measuring what that costs.
+  bool statistics = true;
 };
 
 // Where the time of one run went, in nanoseconds.

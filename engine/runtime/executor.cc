@@ -442,9 +442,10 @@ absl::Status Executor::RunLaunch(const LaunchCommand& command, Context& context,
   const bool crowded = options_.slots != nullptr && options_.slots->crowded();
   args.max_threads = work < kSerialWork || crowded ? 1 : 0;
   if (args.grid <= 0) return absl::OkStatus();
+  Device& device = *executable_.devices[kernel.device];
+  if (!options.statistics) return device.Launch(*kernel.loaded, args);
   const int64_t start = telemetry::Clock::NowNs();
-  QUERN_RETURN_IF_ERROR(
-      executable_.devices[kernel.device]->Launch(*kernel.loaded, args));
+  QUERN_RETURN_IF_ERROR(device.Launch(*kernel.loaded, args));
   const int64_t duration = telemetry::Clock::NowNs() - start;
   times_[command.kernel]->Record(duration);
   if (options.kernel_ns != nullptr) {

@@ -56,6 +56,7 @@ struct ExecutionOptions {
   const std::function<bool()>* cancelled = nullptr;  // Likewise, if not null.
   // If not null: gets the nanoseconds spent in each kernel, by its index.
   std::vector<int64_t>* kernel_ns = nullptr;
+  bool statistics = true;  // False: no launch is timed.
 };
 
 // Where the time of a run went, in nanoseconds.

@@ -18,6 +18,11 @@ def cv(values: Sequence[float]) -> float:
     return statistics.pstdev(values) / statistics.fmean(values)
 
 
+def trimmed(values: Sequence[float], share: float) -> list[float]:
+    """All but the greatest values, of which at most `share` are left out."""
+    return sorted(values)[:len(values) - math.floor(share * len(values))]
+
+
 def summary(rounds: Sequence[Sequence[float]], scale: float) -> dict:
     """The figures of all samples of all rounds, each times `scale`."""
     values = [value * scale for samples in rounds for value in samples]
@@ -26,7 +31,9 @@ def summary(rounds: Sequence[Sequence[float]], scale: float) -> dict:
             "mean": statistics.fmean(values),
             "cv": cv(values),
             "p99": quantile(values, 0.99),
-            "min": min(values)}
+            "min": min(values),
+            "round_medians": [statistics.median(samples) * scale
+                              for samples in rounds]}
 
 
 def ratios(numerators: Sequence[Sequence[float]],

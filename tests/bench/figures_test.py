@@ -25,6 +25,17 @@ class Figures(unittest.TestCase):
         self.assertEqual(summary["min"], 1)
         self.assertAlmostEqual(summary["cv"], 2 ** 0.5 / 3)
 
+    def test_a_summary_tells_rounds_apart(self):
+        summary = figures.summary([[1000, 3000, 9000], [5000]], 1e-3)
+        self.assertEqual(summary["round_medians"], [3, 5])
+
+    def test_what_is_trimmed_is_the_slowest_and_no_more_than_the_share(self):
+        values = [9, *range(1, 40)]
+        self.assertEqual(figures.trimmed(values, 0.05),
+                         sorted(values)[:-2])
+        self.assertEqual(figures.trimmed(values[:19], 0.05),
+                         sorted(values[:19]))
+
     def test_ratios_are_of_medians_in_the_same_round(self):
         # A machine that is twice as slow in the second round changes nothing.
         peer = [[20, 22, 90], [40, 44, 60]]

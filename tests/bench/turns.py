@@ -6,7 +6,8 @@ Each runs something of its own, and speaks this protocol, by lines:
     runner    {"engine": NAME, ...} when it is ready, {"error": TEXT} if it
               cannot be
     driver    run WARM_UPS COUNT
-    runner    {"ns": [...]}, the times of COUNT runs after WARM_UPS others
+    runner    {"ns": [...]}, the times of COUNT runs after WARM_UPS others,
+              and perhaps more about them
     driver    save FOLDER
     runner    {"dims": [[...], ...]}, having written the bytes of the results
               of its last run to FOLDER/0.bin, FOLDER/1.bin, ...
@@ -70,9 +71,13 @@ class Runner:
         finally:
             pause(self._process)
 
+    def run(self, warm_ups: int, count: int) -> dict:
+        """What it says about `count` runs: at least their times."""
+        return self.ask(f"run {warm_ups} {count}")
+
     def times(self, warm_ups: int, count: int) -> list[int]:
         """Nanoseconds of `count` runs."""
-        return self.ask(f"run {warm_ups} {count}")["ns"]
+        return self.run(warm_ups, count)["ns"]
 
     def close(self) -> None:
         resume(self._process)
@@ -94,23 +99,31 @@ class Runner:
         return answer
 
 
-def runs_in(runner: Runner, seconds: float) -> int:
-    """How often it runs in about that time: 3 times at least."""
+def runs_in(runner: Runner, seconds: float, least: int) -> int:
+    """How often it runs in about that time."""
     begin = time.monotonic()
     fastest = min(runner.times(1, 2)) * 1e-9
     if time.monotonic() - begin < seconds:
         fastest = min(runner.times(0, 8)) * 1e-9
-    return min(2000, max(3, round(seconds / fastest)))
+    return min(2000, max(least, round(seconds / fastest)))
+
+
+def answers(runners: Mapping[str, Runner], rounds: int, seconds: float,
+            least: int = 3) -> dict[str, list[dict]]:
+    """What runners say, by name and round, about turns of about `seconds`,
+    but of `least` runs at least."""
+    counts = {name: runs_in(runner, seconds, least)
+              for name, runner in runners.items()}
+    said = {name: [] for name in runners}
+    for _ in range(rounds):
+        for name, runner in runners.items():
+            count = counts[name]
+            said[name].append(runner.run(max(1, count // 10), count))
+    return said
 
 
 def take(runners: Mapping[str, Runner], rounds: int, seconds: float
          ) -> dict[str, list[list[int]]]:
     """Nanoseconds by runner and round, in turns of about `seconds` each."""
-    counts = {name: runs_in(runner, seconds)
-              for name, runner in runners.items()}
-    times = {name: [] for name in runners}
-    for _ in range(rounds):
-        for name, runner in runners.items():
-            count = counts[name]
-            times[name].append(runner.times(max(1, count // 10), count))
-    return times
+    return {name: [turn["ns"] for turn in said]
+            for name, said in answers(runners, rounds, seconds).items()}

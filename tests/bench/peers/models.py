@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models that engines are compared on, and what goes into them.
 
-Every checkout can make the project's own small ones. Where there is a folder
-with a generator of well-known architectures (--collection), those are made with
-it, once: tools/make_models.py NAME --out FOLDER.
+Every checkout can make single operations, a few networks and the project's own
+small models. Where there is a folder with a generator of other well-known
+architectures (--collection), those are made with it, once:
+tools/make_models.py NAME --out FOLDER.
 """
 
 import dataclasses
@@ -12,23 +13,34 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy
 import onnx
+
+from networks import NETWORKS
+from operations import OPERATIONS
 
 # By name: the sizes of free dimensions, 1 where nothing is said.
 ARCHITECTURES = {"resnet50": {}, "mobilenet_v2": {}, "unet": {}, "bert": {},
                  "vit_tiny": {}, "gpt2": {}, "gpt2_past": {"past": 512}}
 OWN = {"demo_cnn": {}, "mlp": {"batch": 8}}
+OPERATION_GROUPS = tuple(dict.fromkeys(
+    operation.group for operation in OPERATIONS.values()))
 
 
 @dataclasses.dataclass
 class Model:
-    """An ONNX file, its inputs as files, and the types of its outputs."""
+    """An ONNX file, its inputs as files, and the types of its outputs.
+
+    The work of a run is its operations and the bytes that it has to read and
+    to write, as far as they are known.
+    """
     name: str
     path: pathlib.Path
     inputs: pathlib.Path
     output_dtypes: list[numpy.dtype]
+    work: dict[str, int]
 
 
 def random_input(value: onnx.ValueInfoProto, free: dict[str, int],
@@ -70,13 +82,31 @@ def write_inputs(values: dict[str, numpy.ndarray], folder: pathlib.Path
     (folder / "inputs.json").write_text(json.dumps(listed))
 
 
+def read_inputs(folder: pathlib.Path) -> list[dict]:
+    """What write_inputs listed."""
+    return json.loads((folder / "inputs.json").read_text())
+
+
+def least_reads(graph: onnx.GraphProto, values: dict[str, numpy.ndarray]
+                ) -> int:
+    """Bytes of the inputs, and of the weights that are used as a whole."""
+    whole = {name for node in graph.node if node.op_type != "Gather"
+             for name in node.input}
+    weights = [onnx.numpy_helper.to_array(weight).nbytes
+               for weight in graph.initializer if weight.name in whole]
+    return sum(weights) + sum(value.nbytes for value in values.values())
+
+
 def prepare(name: str, path: pathlib.Path, free: dict[str, int],
             work: pathlib.Path) -> Model:
     graph = onnx.load(path).graph
-    write_inputs(input_values(graph, path.parent, free), work / name)
+    values = input_values(graph, path.parent, free)
+    write_inputs(values, work / name)
     dtypes = [onnx.helper.tensor_dtype_to_np_dtype(
         value.type.tensor_type.elem_type) for value in graph.output]
-    return Model(name, path, work / name, dtypes)
+    return Model(name, path, work / name, dtypes,
+                 OPERATIONS[name].work() if name in OPERATIONS
+                 else {"read_bytes": least_reads(graph, values)})
 
 
 class Collection:
@@ -88,10 +118,20 @@ class Collection:
         self._programs = programs
         self._generator = generator
 
-    def names(self) -> list[str]:
-        """What is compared if nothing is asked for."""
+    def groups(self) -> dict[str, list[str]]:
+        """What is known, by group: kinds of operations, and whole models."""
         known = list(ARCHITECTURES) if self._generator.exists() else []
-        return known + list(OWN)
+        return {**{group: [name for name, operation in OPERATIONS.items()
+                           if operation.group == group]
+                   for group in OPERATION_GROUPS},
+                "models": [*known, *NETWORKS, *OWN]}
+
+    def names(self, chosen: Sequence[str] = ()) -> list[str]:
+        """The models of groups, names and paths, each once; all if none."""
+        groups = self.groups()
+        names = [name for choice in chosen or groups
+                 for name in groups.get(choice, [choice])]
+        return list(dict.fromkeys(names))
 
     def get(self, name: str, work: pathlib.Path) -> Model:
         """The model of a name, or of the file or the folder of a path."""
@@ -102,7 +142,8 @@ class Collection:
             return prepare(path.parent.name if path.name == "model.onnx"
                            else path.stem, path.resolve(), {}, work)
         if name not in self.names():
-            raise SystemExit(f"bench peers: no model {name!r}; there are "
+            raise SystemExit(f"bench: no model {name!r}; there are the groups "
+                             f"{', '.join(self.groups())}, the models "
                              f"{', '.join(self.names())}, and files")
         folder = self._folder / name
         if not (folder / "model.onnx").exists():
@@ -116,11 +157,17 @@ class Collection:
         part = folder.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        if name in OWN:
-            command = [self._programs / "quern-make-model", name,
-                       part / "model.onnx"]
+        if name in OPERATIONS or name in NETWORKS:
+            made = (OPERATIONS[name].model() if name in OPERATIONS
+                    else NETWORKS[name]())
+            onnx.save(made, part / "model.onnx")
+        elif name in OWN:
+            self._run([self._programs / "quern-make-model", name,
+                       part / "model.onnx"])
         else:
-            command = [sys.executable, self._generator, name, "--out", part,
-                       "--full-size", "--no-oracle"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            self._run([sys.executable, self._generator, name, "--out", part,
+                       "--full-size", "--no-oracle"])
         part.rename(folder)
+
+    def _run(self, command: list) -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -100,6 +100,38 @@ class Runner(unittest.TestCase):
                             for samples in rounds))
 
 
+    def test_a_runner_tells_the_times_of_kernels_when_asked(self):
+        self.assertNotIn("kernels", self.start_model().run(0, 1))
+        runner = self.start("--model", self.model, "--inputs", self.folder,
+                            "--kernels")
+        said = runner.run(2, 5)
+        self.assertGreater(len(said["kernels"]), 0)
+        for kernel in said["kernels"]:
+            self.assertEqual(len(kernel["ns"]), 5)
+            self.assertGreater(min(kernel["ns"]), 0)
+
+    def test_the_second_load_compiles_nothing_if_kernels_are_kept(self):
+        flags = ("--model", self.model, "--inputs", self.folder, "--cache",
+                 self.folder / "cache")
+        first = self.start(*flags).introduction
+        second = self.start(*flags).introduction
+        self.assertGreater(first["compiled"], 0)
+        self.assertEqual(second["compiled"], 0)
+        self.assertEqual([name for name, _ in first["pass_ms"]][:2],
+                         ["validate", "import"])
+
+    def test_yardsticks_say_how_much_they_do(self):
+        for kind, arrays in (("read", 1), ("copy", 2), ("add", 3)):
+            runner = self.start("--yardstick", kind, "--bytes", 64 << 20)
+            work = runner.introduction["work"]
+            self.assertAlmostEqual(work / (arrays * 64 << 20), 1, delta=1e-3)
+            self.assertGreater(min(runner.times(0, 2)), 0)
+        runner = self.start("--yardstick", "flops")
+        self.assertGreater(runner.introduction["work"], 1e6)
+        with self.assertRaisesRegex(turns.RunnerError, "flops, read, copy"):
+            self.start("--yardstick", "guess")
+
+
 class Report(unittest.TestCase):
     def test_an_engine_that_cannot_is_named_with_its_reason(self):
         figures = {"median": 2.0, "p99": 3.0, "cv": 0.1}
@@ -110,7 +142,9 @@ class Report(unittest.TestCase):
                             "read_gb_per_s_a_thread": 20},
             "versions": {"onnxruntime": "1"},
             "models": [{
-                "name": "net", "best_peer": "onnxruntime",
+                "name": "net",
+                "work": {"flop": 4e9, "read_bytes": 1, "written_bytes": 1},
+                "best_peer": "onnxruntime",
                 "engines": {"quern": figures,
                             "onnxruntime": {**figures, "median": 5.0},
                             "openvino": {"error": "no such op\nand more"}},
@@ -119,7 +153,7 @@ class Report(unittest.TestCase):
                 "calibration": figures, "agreement": {"verdict": "agree"}}]}
         text = report.markdown(results)
         self.assertIn("| net | 2.00 / 3.00 / 10.0% | 5.00 / 3.00 / 10.0% | no |"
-                      " 2.50 (2.40 to 2.60) | 10.0% / 1.50 | agree |\n", text)
+                      " 2000 GF/s | 2.50 (2.40 to 2.60) | 10.0% / 1.50 | agree |\n", text)
         self.assertTrue(text.endswith("- net, OpenVINO: no such op\n"), text)
         self.assertIn("ONNX Runtime 2.50", report.picture(results))
 

@@ -15,12 +15,25 @@ def milliseconds(engine: dict) -> str:
             f"{figures.number(engine['p99'])} / {engine['cv']:.1%}")
 
 
+def rate(model: dict) -> str:
+    """What the engine did in a second, if its work is known: of arithmetic, or
+    of what it moved if there is little arithmetic to it."""
+    median = model["engines"]["quern"].get("median")
+    work = model["work"]
+    if median is None or "written_bytes" not in work:
+        return "-"
+    moved = work["read_bytes"] + work["written_bytes"]
+    if work["flop"] > 10 * moved:
+        return f"{figures.number(work['flop'] / median * 1e-6)} GF/s"
+    return f"{figures.number(moved / median * 1e-6)} GB/s"
+
+
 def row(model: dict) -> list[str]:
     engines = model["engines"]
     ratio = model["ratios"].get(model["best_peer"])
     noise = model["calibration"]
     return [model["name"], *(milliseconds(engines[name]) for name in ENGINES),
-            figures.spread(ratio) if ratio else "-",
+            rate(model), figures.spread(ratio) if ratio else "-",
             f"{noise['cv']:.1%} / {noise['p99'] / noise['median']:.2f}",
             model["agreement"]["verdict"]]
 
@@ -44,10 +57,11 @@ def markdown(results: dict) -> str:
         f"Times are median ms / p99 ms / cv. The ratio is the best peer's "
         f"time over Quern's,\nround by round: median (least to greatest); "
         f"above 1 Quern is faster. Noise is the\ncv / p99 over median of a "
-        f"loop of fixed work that took turns with the engines.\n\n"
+        f"loop of fixed work that took turns with the engines. The rate is "
+        f"Quern's.\n\n"
         + figures.table(
             ["model", *(TITLES[name] for name in ENGINES),
-             "ratio to the best peer", "noise", "outputs"],
+             "rate", "ratio to the best peer", "noise", "outputs"],
             [row(model) for model in results["models"]])
         + ("\n" + "".join(trouble) if trouble else ""))
 

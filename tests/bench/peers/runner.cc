@@ -5,18 +5,17 @@
 //
 //   peers-runner --model FILE --inputs FOLDER   runs a model in an engine
 //   peers-runner --calibrate                    runs a loop of fixed work
+//   peers-runner --yardstick KIND --bytes N     runs what bounds a machine
 //
-// The loop is the yardstick for noise: whatever makes its times differ is the
-// machine. It also tells the peaks that the engine measures here and now.
+// yardsticks.h has the loops.
 #include <algorithm>
-#include <barrier>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <memory>
-#include <sched.h>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -30,47 +29,37 @@
 #include <nlohmann/json.hpp>
 
 #include "backends/register_all.h"
+#include "engine/base/host_memory.h"
 #include "engine/base/status_macros.h"
 #include "engine/engine.h"
 #include "server/import/onnx/importer.h"
+#include "server/import/onnx/model_file.h"
+#include "tests/bench/peers/work.h"
+#include "tests/bench/peers/yardsticks.h"
 
-namespace quern {
+namespace quern::bench {
 namespace {
 
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-// A dependent chain of multiplications: about a millisecond, and no memory.
-constexpr int kSteps = 1'000'000;
-
 struct Flags {
   std::string model;
   std::string inputs;
+  std::string cache;
+  bool kernels = false;
+  bool no_statistics = false;
   bool calibrate = false;
+  std::string yardstick;
+  int64_t bytes = int64_t{64} << 20;
   int threads = 0;
-};
-
-// What the driver times.
-class Work {
- public:
-  virtual ~Work() = default;
-
-  // What the first line says.
-  [[nodiscard]] virtual json Introduction() const = 0;
-
-  // Does it once.
-  [[nodiscard]] virtual absl::Status Run() = 0;
-
-  // Writes the results of the last run into a folder; their dimensions.
-  [[nodiscard]] virtual absl::StatusOr<json> Save(
-      const std::string& folder) const = 0;
 };
 
 // An engine with the device "cpu", and compilers in this process.
 class CpuEngine {
  public:
-  static absl::StatusOr<std::unique_ptr<CpuEngine>> Create(int threads,
-                                                           bool calibrate) {
+  static absl::StatusOr<std::unique_ptr<CpuEngine>> Create(
+      int threads, const std::string& cache) {
     auto made = std::make_unique<CpuEngine>();
     std::vector<std::unique_ptr<runtime::Backend>> backends = MakeAllBackends();
     std::vector<const runtime::Backend*> compilers;
@@ -81,7 +70,7 @@ class CpuEngine {
     EngineOptions options;
     options.device_options.threads = threads;
     options.contexts_per_model = 1;
-    options.calibrate = calibrate;
+    options.cache_dir = cache;
     QUERN_ASSIGN_OR_RETURN(
         made->engine_, Engine::Create(options, std::move(backends),
                                       std::move(assembler), &made->metrics_));
@@ -95,22 +84,36 @@ class CpuEngine {
   std::unique_ptr<Engine> engine_;
 };
 
+double MillisecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin)
+      .count();
+}
+
+// Milliseconds of reading a file into new memory as the importer does: the
+// least of several, which all find it in the system's cache.
+absl::StatusOr<double> TimeToRead(const std::string& path) {
+  QUERN_ASSIGN_OR_RETURN(const auto file, onnx_import::OpenFile(path));
+  double least = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < 4; ++i) {
+    const Clock::time_point begin = Clock::now();
+    const base::HostMemory memory = base::AllocateHostMemory(file->size());
+    if (memory == nullptr) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory for ", file->size(), " bytes of ", path));
+    }
+    QUERN_RETURN_IF_ERROR(file->Read(0, file->size(), memory.get()));
+    least = std::min(least, MillisecondsSince(begin));
+  }
+  return least;
+}
+
 class ModelRun : public Work {
  public:
   static absl::StatusOr<std::unique_ptr<Work>> Create(const Flags& flags) {
     auto run = std::make_unique<ModelRun>();
     QUERN_ASSIGN_OR_RETURN(run->engine_,
-                           CpuEngine::Create(flags.threads,
-                                             /*calibrate=*/false));
-    const Clock::time_point begin = Clock::now();
-    QUERN_ASSIGN_OR_RETURN(graph::Graph graph,
-                           onnx_import::ImportOnnxFile(flags.model));
-    QUERN_ASSIGN_OR_RETURN(
-        run->model_, run->engine_->engine().Load(
-                         std::make_shared<const graph::Graph>(std::move(graph)),
-                         {}, nullptr));
-    run->load_ms_ =
-        std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+                           CpuEngine::Create(flags.threads, flags.cache));
+    QUERN_RETURN_IF_ERROR(run->Load(flags.model));
     QUERN_RETURN_IF_ERROR(run->ReadInputs(flags.inputs));
     QUERN_ASSIGN_OR_RETURN(run->binding_, run->model_->Bind(run->views_));
     for (const size_t bytes : run->binding_.output_bytes) {
@@ -119,6 +122,8 @@ class ModelRun : public Work {
     for (auto& output : run->outputs_) {
       run->addresses_.push_back(output.data());
     }
+    run->options_.statistics = !flags.no_statistics;
+    if (flags.kernels) run->options_.kernel_ns = &run->kernel_ns_;
     return run;
   }
 
@@ -126,13 +131,39 @@ class ModelRun : public Work {
     const CompileReport& report = model_->compile_report();
     return {{"engine", "quern"},
             {"load_ms", load_ms_},
+            {"import_ms", import_ms_},
+            {"read_ms", read_ms_},
+            {"pass_ms", report.pass_ms},
+            {"assemble_ms", report.assemble_ms},
+            {"hoist_ms", report.hoist_ms},
             {"kernels", report.kernels},
+            {"compiled", report.compiled},
             {"arena_bytes", report.arena_bytes},
             {"weight_bytes", report.weight_bytes}};
   }
 
   [[nodiscard]] absl::Status Run() override {
-    return model_->Run(binding_, views_, addresses_, {}).status();
+    QUERN_RETURN_IF_ERROR(
+        model_->Run(binding_, views_, addresses_, options_).status());
+    if (options_.kernel_ns != nullptr) noted_.push_back(kernel_ns_);
+    return absl::OkStatus();
+  }
+
+  void BeginToCount() override { noted_.clear(); }
+
+  // Of kernels with one launch in a run: the times of several would be known
+  // only together.
+  [[nodiscard]] json Details() const override {
+    if (options_.kernel_ns == nullptr) return json::object();
+    json kernels = json::array();
+    const std::vector<KernelReport> reports = model_->Kernels();
+    for (size_t i = 0; i < reports.size(); ++i) {
+      if (reports[i].at_load || reports[i].launches != 1) continue;
+      std::vector<int64_t> ns;
+      for (const std::vector<int64_t>& run : noted_) ns.push_back(run[i]);
+      kernels.push_back({{"name", reports[i].name}, {"ns", ns}});
+    }
+    return {{"kernels", kernels}};
   }
 
   [[nodiscard]] absl::StatusOr<json> Save(
@@ -150,6 +181,20 @@ class ModelRun : public Work {
   }
 
  private:
+  absl::Status Load(const std::string& path) {
+    QUERN_ASSIGN_OR_RETURN(read_ms_, TimeToRead(path));
+    const Clock::time_point begin = Clock::now();
+    QUERN_ASSIGN_OR_RETURN(graph::Graph graph,
+                           onnx_import::ImportOnnxFile(path));
+    import_ms_ = MillisecondsSince(begin);
+    QUERN_ASSIGN_OR_RETURN(
+        model_, engine_->engine().Load(
+                    std::make_shared<const graph::Graph>(std::move(graph)), {},
+                    nullptr));
+    load_ms_ = MillisecondsSince(begin);
+    return absl::OkStatus();
+  }
+
   // Finds an input of the model by its name in FOLDER/inputs.json, and its
   // bytes beside that.
   absl::Status ReadInputs(const std::string& folder) {
@@ -185,115 +230,32 @@ class ModelRun : public Work {
 
   std::unique_ptr<CpuEngine> engine_;
   std::shared_ptr<const Model> model_;
-  double load_ms_ = 0;
+  double read_ms_ = 0;
+  double import_ms_ = 0;
+  double load_ms_ = 0;  // The import is a part of it.
   std::vector<std::string> contents_;
   std::vector<TensorView> views_;
   Binding binding_;
   std::vector<std::vector<char>> outputs_;
   std::vector<void*> addresses_;
-};
-
-// The cores that this process may use; none if there are too many to ask for.
-std::vector<int> AllowedCores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::vector<int> cores;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(core, &set)) cores.push_back(core);
-  }
-  return cores;
-}
-
-// Keeps the calling thread, the `index`-th, on one of the cores.
-void StayOnOne(const std::vector<int>& cores, int index) {
-  if (cores.empty()) return;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cores[index % cores.size()], &set);
-  sched_setaffinity(0, sizeof(set), &set);
-}
-
-// Fixed work on all threads at once, between two meetings of them: as much as
-// an engine's launch has to do with the system. Each thread has its core, or
-// the loop would also show where the scheduler puts threads that wake each
-// other.
-class CalibrationLoop : public Work {
- public:
-  static absl::StatusOr<std::unique_ptr<Work>> Create(const Flags& flags) {
-    QUERN_ASSIGN_OR_RETURN(
-        const auto engine,
-        CpuEngine::Create(flags.threads, /*calibrate=*/true));
-    return std::make_unique<CalibrationLoop>(engine->engine().Devices().at(0));
-  }
-
-  explicit CalibrationLoop(DeviceReport device)
-      : device_(std::move(device)), meeting_(device_.threads) {
-    const std::vector<int> cores = AllowedCores();
-    StayOnOne(cores, 0);
-    for (int i = 1; i < device_.threads; ++i) {
-      others_.emplace_back([this, cores, i] {
-        StayOnOne(cores, i);
-        while (true) {
-          meeting_.arrive_and_wait();
-          if (ends_) return;
-          Loop();
-          meeting_.arrive_and_wait();
-        }
-      });
-    }
-  }
-
-  ~CalibrationLoop() override {
-    ends_ = true;
-    meeting_.arrive_and_wait();
-    for (std::thread& other : others_) other.join();
-  }
-
-  [[nodiscard]] json Introduction() const override {
-    return {{"engine", "calibration"},
-            {"threads", device_.threads},
-            {"isa", device_.target.isa},
-            {"peak_gflops_a_thread", device_.target.peak_flops * 1e-9},
-            {"read_gb_per_s_a_thread", device_.target.read_bandwidth * 1e-9}};
-  }
-
-  [[nodiscard]] absl::Status Run() override {
-    meeting_.arrive_and_wait();
-    Loop();
-    meeting_.arrive_and_wait();
-    return absl::OkStatus();
-  }
-
-  [[nodiscard]] absl::StatusOr<json> Save(const std::string&) const override {
-    return absl::UnimplementedError("a loop has no results");
-  }
-
- private:
-  static void Loop() {
-    uint64_t value = 1;
-    for (int i = 0; i < kSteps; ++i) value = value * 0x5851F42D4C957F2D + 1;
-    // Read by nobody, and yet it has to be computed.
-    volatile uint64_t sink = value;
-    static_cast<void>(sink);
-  }
-
-  const DeviceReport device_;
-  std::barrier<> meeting_;
-  bool ends_ = false;  // Written before a meeting and read after it.
-  std::vector<std::thread> others_;
+  RunOptions options_;
+  std::vector<int64_t> kernel_ns_;           // Of the last run.
+  std::vector<std::vector<int64_t>> noted_;  // Of the runs that count.
 };
 
 absl::StatusOr<json> TimeRuns(Work& work, int warm_ups, int count) {
   std::vector<int64_t> ns;
   ns.reserve(count);
   for (int i = 0; i < warm_ups; ++i) QUERN_RETURN_IF_ERROR(work.Run());
+  work.BeginToCount();
   for (int i = 0; i < count; ++i) {
     const Clock::time_point begin = Clock::now();
     QUERN_RETURN_IF_ERROR(work.Run());
     ns.push_back(std::chrono::nanoseconds(Clock::now() - begin).count());
   }
-  return json({{"ns", ns}});
+  json answer = work.Details();
+  answer["ns"] = ns;
+  return answer;
 }
 
 absl::StatusOr<json> Answer(Work& work, const std::string& line) {
@@ -325,10 +287,16 @@ void SayError(const absl::Status& status) {
   Say({{"error", std::string(status.message())}});
 }
 
+absl::StatusOr<std::unique_ptr<Work>> MakeWork(const Flags& flags) {
+  if (flags.calibrate) return MakeCalibration(flags.threads);
+  if (!flags.yardstick.empty()) {
+    return MakeYardstick(flags.yardstick, flags.bytes, flags.threads);
+  }
+  return ModelRun::Create(flags);
+}
+
 int Main(const Flags& flags) {
-  absl::StatusOr<std::unique_ptr<Work>> work =
-      flags.calibrate ? CalibrationLoop::Create(flags)
-                      : ModelRun::Create(flags);
+  const absl::StatusOr<std::unique_ptr<Work>> work = MakeWork(flags);
   if (!work.ok()) {
     SayError(work.status());
     return 1;
@@ -347,19 +315,29 @@ int Main(const Flags& flags) {
 }
 
 }  // namespace
-}  // namespace quern
+}  // namespace quern::bench
 
 int main(int argc, char** argv) {
   CLI::App app("Runs a model, or a loop of fixed work, as a driver asks.");
-  quern::Flags flags;
+  quern::bench::Flags flags;
   auto* model = app.add_option("--model", flags.model, "An ONNX file");
   app.add_option("--inputs", flags.inputs,
                  "The folder with inputs.json and what it names")
       ->needs(model);
+  app.add_option("--cache", flags.cache, "The folder of compiled kernels")
+      ->needs(model);
+  app.add_flag("--kernels", flags.kernels, "Tell the times of kernels as well")
+      ->needs(model);
+  app.add_flag("--no-statistics", flags.no_statistics, "Time no kernel")
+      ->needs(model);
   app.add_flag("--calibrate", flags.calibrate, "Run the loop")->excludes(model);
+  app.add_option("--yardstick", flags.yardstick, "flops, read, copy or add")
+      ->excludes(model);
+  app.add_option("--bytes", flags.bytes, "The set that a yardstick reads")
+      ->check(CLI::Range(int64_t{1} << 10, int64_t{1} << 40));
   app.add_option("--threads", flags.threads,
                  "Threads; 0: as many as this process may use")
       ->check(CLI::Range(0, 4096));
   CLI11_PARSE(app, argc, argv);
-  return quern::Main(flags);
+  return quern::bench::Main(flags);
 }

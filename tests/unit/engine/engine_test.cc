@@ -327,6 +327,20 @@ TEST_F(EngineTest, ReportsTheLaunchesOfEachKernel) {
   EXPECT_EQ(model->Kernels()[0].time.count(), 0);
 }
 
+TEST_F(EngineTest, ARunWithoutStatisticsTimesNoLaunch) {
+  const GraphPtr graph = Example("softmax_f32");
+  const auto model = Load(graph);
+  ASSERT_NE(model, nullptr);
+  const auto inputs = support::InputsFor(*graph, 0, 1);
+  const auto timed = RunModel(*model, inputs);
+  ASSERT_TRUE(timed.ok()) << timed.status();
+  ASSERT_EQ(model->Kernels()[0].time.count(), 1);
+  const auto untimed = RunModel(*model, inputs, {.statistics = false});
+  ASSERT_TRUE(untimed.ok()) << untimed.status();
+  EXPECT_EQ(model->Kernels()[0].time.count(), 1);
+  EXPECT_EQ(*untimed, *timed);
+}
+
 TEST_F(EngineTest, ExplainsEveryStage) {
   const auto model = Load(Example("softmax_f32"));
   ASSERT_NE(model, nullptr);
