@@ -44,6 +44,8 @@ using ir::RangeKind;
 constexpr double kChunkWork = 8192;
 // A window may be written out if it has no more taps.
 constexpr int64_t kMostTaps = 8;
+// Multiply-adds of a step that keep the arithmetic units busy.
+constexpr int64_t kCopiesOfBusyStep = 12;
 constexpr int64_t kPage = 4096;
 // Instructions between a sum and its store that its registers can bear.
 constexpr double kCheapEpilogue = 12;
@@ -657,6 +659,10 @@ class Tiler {
         budget /= extent;
         continue;
       }
+      // A small tile waits for memory: its loads must stay in ascending order,
+      // which the code generator keeps only from one round of a loop to the
+      // next.
+      if (copies < kCopiesOfBusyStep) break;
       for (int64_t factor : {4, 2}) {
         if (extent % factor == 0 && extent > factor && factor <= budget) {
           body_ = SplitRange(arena_, body_, inner[i], factor,
