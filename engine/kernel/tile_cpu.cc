@@ -2,10 +2,13 @@
 //
 // Three schedules cover the CPU.
 //
-// Outer product, for contractions whose output is contiguous in a range n on
-// which one factor is contiguous too: a tile of rows x vectors of accumulators
-// stays in registers while the reduced ranges run; each step loads a few
-// vectors of one factor and broadcasts a few scalars of the other.
+// Outer product, for contractions: a tile of rows x vectors of sums stays in
+// registers while the reduced ranges run; each step loads a few vectors of one
+// factor and broadcasts a few scalars of the other. The lanes run along the
+// range that chooses among weights, of which there is a packed copy, or else
+// along the innermost range of the stores. Windows are walked tap by tap, each
+// over all its channels; the padding is left out. Where each output has its own
+// weights (depthwise convolutions) both factors are vectors.
 //
 // Inner product, for contractions whose factors are both contiguous in the
 // reduced range: the lanes run along the reduction and are added at the end.
@@ -391,11 +394,13 @@ class Tiler {
           arena_, ir::Mul(arena_, split.inner, arena_.Int(lanes)), lane);
     }
     Id tile_rows = kNoNode;
+    Id row = kNoNode;
     if (m != kNoNode) {
       split =
           SplitRange(arena_, body_, m, rows, RangeKind::kUnroll, Tail::kRepeat);
       body_ = split.body;
       tile_rows = split.outer;
+      row = split.inner;
     }
     inner = ArrangeSteps(inner,
                          packable == kNoNode ? kNoNode : WeightsLoad(packable));
@@ -428,10 +433,12 @@ class Tiler {
     // while it meets all the data; then the data; then the tile.
     std::vector<Id> order = of_weights;
     if (packable != kNoNode && columns != kNoNode) order.push_back(columns);
+    // In the tile row by row, so that what a row broadcasts is soon done with.
     std::vector<Id> tile;
+    if (row != kNoNode) tile.push_back(row);
     for (Id range : StoreRanges(arena_, body_)) {
       if (KindOf(arena_, range) != RangeKind::kSerial) {
-        tile.push_back(range);
+        if (range != row) tile.push_back(range);
       } else if (!Has(order, range) && range != columns && range != tile_rows) {
         order.push_back(range);
       }
