@@ -304,15 +304,19 @@ class Tiler {
     const Id n = store.back();
     if (!Has(free, n) || !StepIs(StoreIndex(), n, 1)) return false;
     double uses = 1;
-    double elements = 1;
     for (Id range : store) {
       if (!Has(free, range)) uses *= Extent(range);
     }
-    for (Id range : free) elements *= Extent(range);
-    const double bytes = elements * ir::ByteSize(arena_[load].dtype);
     return uses >= kUsesOfCopy &&
            (!StepIs(arena_[load].srcs[1], n, 1) ||
-            bytes > static_cast<double>(target_.l2_bytes) / 2);
+            BytesRead(load) * 2 > static_cast<double>(target_.l2_bytes));
+  }
+
+  // Bytes of all the elements that `load` reads.
+  double BytesRead(Id load) {
+    double bytes = static_cast<double>(ir::ByteSize(arena_[load].dtype));
+    for (Id range : FreeRanges(arena_, load)) bytes *= Extent(range);
+    return bytes;
   }
 
   // What `packable` has become: splits rebuild it.
@@ -430,21 +434,28 @@ class Tiler {
     UnrollTaps(inner, rows * vectors);
 
     // Order: what chooses among weights, so that a panel stays in the cache
-    // while it meets all the data; then the data; then the tile.
-    std::vector<Id> order = of_weights;
-    if (packable != kNoNode && columns != kNoNode) order.push_back(columns);
+    // while it meets all the data; then the data; then the tile. If the cache
+    // holds all weights, the data comes first, so that it is read once.
+    const bool all_stay =
+        packable != kNoNode && BytesRead(packable) * 2 <= target_.l2_bytes;
+    std::vector<Id> order;
+    std::vector<Id> choosing = of_weights;
+    if (packable != kNoNode && columns != kNoNode) choosing.push_back(columns);
+    if (!all_stay) order = choosing;
     // In the tile row by row, so that what a row broadcasts is soon done with.
     std::vector<Id> tile;
     if (row != kNoNode) tile.push_back(row);
     for (Id range : StoreRanges(arena_, body_)) {
       if (KindOf(arena_, range) != RangeKind::kSerial) {
         if (range != row) tile.push_back(range);
-      } else if (!Has(order, range) && range != columns && range != tile_rows) {
+      } else if (!Has(choosing, range) && range != columns &&
+                 range != tile_rows) {
         order.push_back(range);
       }
     }
     if (packable == kNoNode && columns != kNoNode) order.push_back(columns);
     if (tile_rows != kNoNode) order.push_back(tile_rows);
+    if (all_stay) order.insert(order.end(), choosing.begin(), choosing.end());
     const size_t outer = order.size();
     order.insert(order.end(), tile.begin(), tile.end());
     body_ = Reorder(arena_, body_, order);
