@@ -468,8 +468,9 @@ GraphSize SizeOf(const graph::Graph& graph) {
   GraphSize size;
   size.nodes = static_cast<int64_t>(graph.arena->size());
   size.weights = static_cast<int64_t>(graph.weights.size());
+  // By shape: a model that is served has let go of the bytes.
   for (const graph::Weight& weight : graph.weights) {
-    size.weight_bytes += static_cast<int64_t>(weight.data.size());
+    size.weight_bytes += TensorBytes(weight.dtype, weight.dims).value_or(0);
   }
   return size;
 }

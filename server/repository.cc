@@ -296,12 +296,15 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> Repository::Compile(
                      "one rename, and load again"));
   }
   QUERN_RETURN_IF_ERROR(CheckNames(*imported));
-  const auto graph = std::make_shared<const graph::Graph>(*std::move(imported));
+  const auto graph = std::make_shared<graph::Graph>(*std::move(imported));
   const base::CompileOptions options =
       CompileOptionsOf(settings.config, options_.device);
   QUERN_ASSIGN_OR_RETURN(
       std::shared_ptr<const Model> model,
       engine_.Load(graph, options, [](absl::string_view, int, int) {}));
+  // The model has what it needs of the weights; the rest, and what it has
+  // packed, goes.
+  for (graph::Weight& weight : graph->weights) weight.data = graph::Bytes();
   QUERN_ASSIGN_OR_RETURN(inference::ModelConfig config,
                          CompleteConfig(settings.config, name, *model));
   QUERN_RETURN_IF_ERROR(RunWarmUps(*model, WarmUpsOf(config)));

@@ -248,8 +248,9 @@ absl::Status Executor::TakeMemory() {
     if (bytes == 0) continue;
     QUERN_RETURN_IF_ERROR(options_.ledger->Take(
         executable_.device_names[d], bytes,
-        absl::StrCat("weights of ", weights, " bytes and ", options_.contexts,
-                     " contexts of ", arenas / options_.contexts)));
+        absl::StrCat("weights and their packed copies of ", weights,
+                     " bytes and ", options_.contexts, " contexts of ",
+                     arenas / options_.contexts)));
     taken_[d] = bytes;
   }
   return absl::OkStatus();
