@@ -207,6 +207,7 @@ def submissions(target, end: float) -> collections.Counter:
 
         def trickle():
             yield submit_header(1 << 30, random.randint(1, 3))
+            yield submit_chunk(os.urandom(10000))
             while time.monotonic() < end:
                 yield submit_chunk(os.urandom(10000))
                 time.sleep(0.1)
