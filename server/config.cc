@@ -33,6 +33,26 @@ int DefaultCompileWorkers() {
   return std::clamp(cores - 1, 1, 8);
 }
 
+void AddGrpcLimits(CLI::App& app, Config& c) {
+  app.add_option("--grpc-max-connections", c.grpc_max_connections,
+                 "connections over gRPC at most; more are closed at once")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--grpc-max-streams", c.grpc_max_streams,
+                 "requests at once on a connection over gRPC; clients keep "
+                 "back what is more")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--grpc-handshake-timeout", c.grpc_handshake_timeout_s,
+                 "seconds in which a connection over gRPC is to say hello")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+  app.add_option("--grpc-idle-timeout", c.grpc_idle_timeout_s,
+                 "seconds that a connection over gRPC may lie idle")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+}
+
 void AddHttpLimits(CLI::App& app, Config& c) {
   app.add_option("--http-max-connections", c.http_max_connections,
                  "connections over HTTP at most; more are turned away")
@@ -152,6 +172,7 @@ void AddFlags(CLI::App& app, Config& c) {
                  "size of a message at most, received or sent")
       ->check(CLI::Range(int64_t{1024}, int64_t{2147483647}))
       ->capture_default_str();
+  AddGrpcLimits(app, c);
   AddHttpLimits(app, c);
   app.add_option("--max-graph-bytes", c.max_graph_bytes,
                  "size of a model file or graph at most")

@@ -55,6 +55,12 @@ struct Config {
   int max_watches = 64;          // Of kernels, by clients of the KernelService.
   int64_t max_device_bytes = 0;  // Of models on one device; 0: by the machine.
 
+  // Of gRPC: what a peer may take up.
+  int grpc_max_connections = 1024;
+  int grpc_max_streams = 1024;  // Requests at once on a connection.
+  int grpc_handshake_timeout_s = 20;
+  int grpc_idle_timeout_s = 600;
+
   // Of HTTP: what a peer may take up.
   int http_max_connections = 1024;
   int http_max_header_bytes = 16384;

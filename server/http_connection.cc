@@ -36,12 +36,12 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <spdlog/spdlog.h>
 
 #include "engine/base/no_throw.h"
 #include "engine/telemetry/distribution.h"
 #include "server/admission.h"
+#include "server/http_body.h"
 
 namespace quern::server {
 namespace {
@@ -114,10 +114,14 @@ class Connection final
         stream_(std::forward<Args>(args)...),
         timer_(stream_.get_executor()) {}
 
-  ~Connection() override { shared_->Leave(); }
+  ~Connection() override {
+    EndWait();
+    shared_->Leave();
+  }
 
   void Start() {
     shared_->Enter(this->weak_from_this());
+    BeginWait();
     asio::dispatch(stream_.get_executor(),
                    [self = this->shared_from_this()] { self->Begin(); });
   }
@@ -134,11 +138,19 @@ class Connection final
                    [self = this->shared_from_this()] { self->Close(); });
   }
 
+  void GiveWay() override {
+    asio::dispatch(stream_.get_executor(), [self = this->shared_from_this()] {
+      if (self->stage_ <= Stage::kHead) self->Close();
+    });
+  }
+
  private:
   enum class Stage {
+    // It waits for a request.
     kHandshake,  // Of TLS.
     kIdle,       // Between requests.
     kHead,
+    // It has one.
     kContinue,  // The peer is told to send the body.
     kBody,
     kRoute,  // Someone works on the answer.
@@ -153,6 +165,14 @@ class Connection final
     } else {
       return stream_;
     }
+  }
+
+  void BeginWait() {
+    if (place_ < 0) place_ = shared_->BeginWait(this->weak_from_this());
+  }
+
+  void EndWait() {
+    if (place_ >= 0) shared_->EndWait(std::exchange(place_, -1));
   }
 
   // Time. One timer serves all stages: it is set anew only for an earlier
@@ -231,6 +251,7 @@ class Connection final
     parser_->body_limit(std::numeric_limits<std::uint64_t>::max());
     request_ = {};
     body_seen_ = 0;
+    BeginWait();
     if (buffer_.size() > 0) {
       BeginHead();
       return;
@@ -393,6 +414,7 @@ class Connection final
   }
 
   void OnHead() {
+    EndWait();
     FillRequest();
     keep_alive_ = parser_->get().keep_alive() && !shared_->draining.load();
     if (std::optional<HttpResponse> bad = CheckHead()) {
@@ -651,6 +673,7 @@ class Connection final
   void Close() {
     if (stage_ == Stage::kClosed) return;
     stage_ = Stage::kClosed;
+    EndWait();
     if (gone_ != nullptr) gone_->store(true);
     timer_.cancel();
     error_code ignored;
@@ -668,9 +691,10 @@ class Connection final
   bool ending_ = false;
   bool keep_alive_ = true;
   bool linger_ = false;
+  int64_t place_ = -1;  // While it waits for a request.
 
   // The request under way.
-  std::optional<http::request_parser<http::string_body>> parser_;
+  std::optional<http::request_parser<HttpBody>> parser_;
   HttpRequest request_;
   HttpRoute route_;
   bool head_only_ = false;
@@ -740,6 +764,32 @@ void HttpShared::DrainAll() {
 
 void HttpShared::AbortAll() {
   for (const auto& connection : All()) connection->Abort();
+}
+
+int64_t HttpShared::BeginWait(std::weak_ptr<HttpConnection> connection) {
+  const base::MutexLock lock(&mutex_);
+  waiting_.emplace(next_place_, std::move(connection));
+  return next_place_++;
+}
+
+void HttpShared::EndWait(int64_t place) {
+  const base::MutexLock lock(&mutex_);
+  waiting_.erase(place);
+}
+
+bool HttpShared::Evict() {
+  std::shared_ptr<HttpConnection> longest;
+  {
+    const base::MutexLock lock(&mutex_);
+    while (longest == nullptr && !waiting_.empty()) {
+      longest = waiting_.begin()->second.lock();
+      waiting_.erase(waiting_.begin());
+    }
+  }
+  if (longest == nullptr) return false;
+  longest->GiveWay();
+  metrics_.Add(telemetry::Metric::kHttpEvictedConnections, {options.listener});
+  return true;
 }
 
 void HttpShared::CountAnswer(int status) {

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -35,6 +36,8 @@ class HttpConnection {
   virtual void Drain() = 0;
   // Closes it at once.
   virtual void Abort() = 0;
+  // Closes it if it still waits for a request.
+  virtual void GiveWay() = 0;
 };
 
 // What the connections of one server share. It outlives them.
@@ -59,6 +62,13 @@ class HttpShared {
   void DrainAll();
   void AbortAll();
 
+  // A connection begins to wait for a request, until its head is whole: its
+  // place among those that wait.
+  [[nodiscard]] int64_t BeginWait(std::weak_ptr<HttpConnection> connection);
+  void EndWait(int64_t place);
+  // Closes the connection that has waited longest; false if none waits.
+  bool Evict();
+
   // Counts an answer.
   void CountAnswer(int status);
 
@@ -72,6 +82,10 @@ class HttpShared {
   int count_ ABSL_GUARDED_BY(mutex_) = 0;
   std::set<std::weak_ptr<HttpConnection>, std::owner_less<>> connections_
       ABSL_GUARDED_BY(mutex_);
+  // By their places: who has waited longest is the first.
+  std::map<int64_t, std::weak_ptr<HttpConnection>> waiting_
+      ABSL_GUARDED_BY(mutex_);
+  int64_t next_place_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 // The status line and the headers of an answer.

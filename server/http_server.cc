@@ -177,7 +177,8 @@ class AsioServer final : public HttpServer {
   void Serve(tcp::socket socket) {
     error_code ignored;
     socket.set_option(tcp::no_delay(true), ignored);
-    if (shared_->connections() < shared_->options.max_connections) {
+    if (shared_->connections() < shared_->options.max_connections ||
+        shared_->Evict()) {
       ServeConnection(shared_, std::move(socket));
     } else {
       TurnAway(socket);

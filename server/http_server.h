@@ -28,7 +28,9 @@ struct HttpServerOptions {
   std::string listener;  // The metrics' label of that name.
   std::string flag;      // That says the address, for messages.
   int threads = 2;
-  int max_connections = 1024;  // Those beyond get status 503.
+  // One beyond takes the place of the one that has waited longest for a
+  // request; if none waits, it gets status 503.
+  int max_connections = 1024;
   int64_t max_header_bytes = 16384;
   // Counts the bodies with all other requests, and outlives the server. May be
   // null where no route takes a body.

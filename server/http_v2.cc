@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
+#include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
 #include "server/http_infer.h"
 #include "server/json_reader.h"
@@ -30,6 +31,9 @@ using Kind = JsonReader::Kind;
 constexpr char kRequestId[] = "x-request-id";
 // A request's own name is echoed in a header if it is one that fits there.
 constexpr size_t kMaxRequestId = 128;
+
+// A longer body is read by a thread of requests: those of HTTP serve others.
+constexpr size_t kLongBodyBytes = 65536;
 
 // The names that a path holds, by what the pattern calls them.
 using Names = std::map<std::string, std::string>;
@@ -399,6 +403,19 @@ void InferRaw(V2Handlers& handlers,
                          });
 }
 
+void DecodeAndInfer(V2Handlers& handlers,
+                    const std::shared_ptr<Inference>& inference,
+                    size_t json_bytes) {
+  const absl::Status decoded =
+      DecodeInfer(inference->visit.http.body, json_bytes, inference->request,
+                  inference->form);
+  if (decoded.ok()) {
+    Infer(handlers, inference);
+  } else {
+    Finish(*inference, decoded);
+  }
+}
+
 void VisitInfer(V2Handlers& handlers, Visit visit) {
   auto inference = std::make_shared<Inference>(std::move(visit));
   const HttpRequest& http = inference->visit.http;
@@ -418,14 +435,22 @@ void VisitInfer(V2Handlers& handlers, Visit visit) {
     InferRaw(handlers, inference);
     return;
   }
-  const absl::Status decoded =
-      DecodeInfer(http.body, length->value_or(http.body.size()),
-                  inference->request, inference->form);
-  if (decoded.ok()) {
-    Infer(handlers, inference);
-  } else {
-    Finish(*inference, decoded);
+  const auto json_bytes =
+      static_cast<size_t>(length->value_or(http.body.size()));
+  if (http.body.size() <= kLongBodyBytes) {
+    DecodeAndInfer(handlers, inference, json_bytes);
+    return;
   }
+  const absl::Status accepted = handlers.Defer(
+      inference->request.model_name(), inference->request.model_version(),
+      [&handlers, inference, json_bytes] {
+        const absl::Status decoded = base::NoThrow([&] {
+          DecodeAndInfer(handlers, inference, json_bytes);
+          return absl::OkStatus();
+        });
+        if (!decoded.ok()) Finish(*inference, decoded);
+      });
+  if (!accepted.ok()) Finish(*inference, accepted);
 }
 
 void RefuseStream(V2Handlers&, Visit visit) {

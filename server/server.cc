@@ -24,6 +24,7 @@
 #include "server/authorizer.h"
 #include "server/graph_service.h"
 #include "server/graph_store.h"
+#include "server/grpc_listener.h"
 #include "server/health.h"
 #include "server/http_server.h"
 #include "server/http_v2.h"
@@ -76,6 +77,16 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(
   return grpc::SslServerCredentials(options);
 }
 
+// What a peer over gRPC may take up.
+void AddLimits(const Config& config, grpc::ServerBuilder& builder) {
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             config.grpc_max_streams);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             config.grpc_handshake_timeout_s * 1000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             config.grpc_idle_timeout_s * 1000);
+}
+
 HttpServerOptions HttpOptionsOf(const Config& config, Admission* admission) {
   HttpServerOptions options;
   options.address = config.http_address;
@@ -104,9 +115,11 @@ class GrpcServer final : public Server {
       : config_(config),
         engine_(*engine),
         metrics_(*metrics),
-        requests_("requests", config.request_threads,
+        // Those of a model that have no context read and write tensors.
+        requests_("requests", config.request_threads, 2 * config.contexts,
                   config.max_queued_requests),
-        loads_("loads", config.load_threads, config.max_queued_loads),
+        loads_("loads", config.load_threads, config.load_threads,
+               config.max_queued_loads),
         models_(std::move(models)),
         graphs_(config.max_stored_bytes, config.max_loaded_models, engine),
         admission_({.pending_per_model = config.max_pending_per_model,
@@ -150,13 +163,18 @@ class GrpcServer final : public Server {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    int port = 0;
     QUERN_ASSIGN_OR_RETURN(
         const std::shared_ptr<grpc::ServerCredentials> credentials,
         CredentialsOf(config_));
-    builder.AddListeningPort(config_.grpc_address, credentials, &port);
-    // Two servers at one port would each get a part of the requests.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    QUERN_ASSIGN_OR_RETURN(
+        grpc_listener_,
+        GrpcListener::Bind({.address = config_.grpc_address,
+                            .max_connections = config_.grpc_max_connections},
+                           &metrics_));
+    auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        credentials);
+    AddLimits(config_, builder);
     builder.SetMaxReceiveMessageSize(
         static_cast<int>(config_.max_message_bytes));
     builder.SetMaxSendMessageSize(static_cast<int>(config_.max_message_bytes));
@@ -164,15 +182,11 @@ class GrpcServer final : public Server {
     builder.RegisterService(&graph_service_);
     builder.RegisterService(&kernel_service_);
     grpc_ = builder.BuildAndStart();
-    if (grpc_ == nullptr || port == 0) {
+    if (grpc_ == nullptr) {
       return absl::UnavailableError(
-          absl::StrCat("cannot listen at ", config_.grpc_address));
+          absl::StrCat("cannot serve at ", config_.grpc_address));
     }
-    grpc_address_ = absl::StartsWith(config_.grpc_address, "unix:")
-                        ? config_.grpc_address
-                        : absl::StrCat(config_.grpc_address.substr(
-                                           0, config_.grpc_address.rfind(':')),
-                                       ":", port);
+    grpc_listener_->Serve(std::move(acceptor));
     SetHealthy(false);
     if (config_.http_address != "none") QUERN_RETURN_IF_ERROR(ListenHttp());
     if (config_.metrics_address == "none") return absl::OkStatus();
@@ -220,6 +234,7 @@ class GrpcServer final : public Server {
       if (http_ != nullptr) http_->Stop(deadline);
       ServeOut(deadline);
       kernel_service_.EndWatches();
+      grpc_listener_->Stop();
       // Waits for the calls in flight; at the deadline they are cancelled.
       grpc_->Shutdown(absl::ToChronoTime(deadline));
       requests_.Shutdown();
@@ -234,7 +249,8 @@ class GrpcServer final : public Server {
   }
 
   std::string ReadyLine() const override {
-    std::string line = absl::StrCat("quernd ready grpc=", grpc_address_);
+    std::string line =
+        absl::StrCat("quernd ready grpc=", grpc_listener_->address());
     if (http_ != nullptr) absl::StrAppend(&line, " http=", http_->address());
     if (exporter_ != nullptr) {
       absl::StrAppend(&line, " metrics=", exporter_->address());
@@ -311,10 +327,10 @@ class GrpcServer final : public Server {
   V2Service v2_service_;
   GraphService graph_service_;
   KernelService kernel_service_;
+  std::unique_ptr<GrpcListener> grpc_listener_;
   std::unique_ptr<grpc::Server> grpc_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<MetricsExporter> exporter_;
-  std::string grpc_address_;
   base::Mutex ready_mutex_;
   bool healthy_ ABSL_GUARDED_BY(ready_mutex_) = false;
   bool draining_ ABSL_GUARDED_BY(ready_mutex_) = false;

@@ -241,12 +241,8 @@ void V2Handlers::ModelInfer(const Call& call,
                             const inference::ModelInferRequest& request,
                             inference::ModelInferResponse& response,
                             Done done) {
-  const auto found =
-      parts_.models->Find(request.model_name(), request.model_version());
+  const auto found = FindAsked(request.model_name(), request.model_version());
   if (!found.ok()) {
-    // Not under the name that the client made up: labels stay bounded.
-    parts_.metrics->Add(telemetry::Metric::kRequests,
-                        {"_unknown", CodeName(found.status().code())});
     done(found.status());
     return;
   }
@@ -265,13 +261,37 @@ void V2Handlers::ModelInfer(const Call& call,
     Infer(inference);
     return;
   }
-  const absl::Status accepted = parts_.requests->Add(
-      found->loaded.get(), [this, inference] { Infer(inference); });
+  const absl::Status accepted =
+      Queue(*found->loaded, [this, inference] { Infer(inference); });
+  if (!accepted.ok()) End(*inference, accepted);
+}
+
+absl::Status V2Handlers::Defer(const std::string& model,
+                               const std::string& version,
+                               std::function<void()> work) {
+  QUERN_ASSIGN_OR_RETURN(const ModelVersion found, FindAsked(model, version));
+  return Queue(*found.loaded, std::move(work));
+}
+
+absl::StatusOr<ModelVersion> V2Handlers::FindAsked(const std::string& model,
+                                                   const std::string& version) {
+  auto found = parts_.models->Find(model, version);
+  if (!found.ok()) {
+    // Not under the name that the client made up: labels stay bounded.
+    parts_.metrics->Add(telemetry::Metric::kRequests,
+                        {"_unknown", CodeName(found.status().code())});
+  }
+  return found;
+}
+
+absl::Status V2Handlers::Queue(const LoadedModel& model,
+                               std::function<void()> work) {
+  absl::Status accepted = parts_.requests->Add(&model, std::move(work));
   if (!accepted.ok()) {
     parts_.metrics->Add(telemetry::Metric::kRejectedRequests,
                         {absl::IsUnavailable(accepted) ? "draining" : "limit"});
-    End(*inference, accepted);
   }
+  return accepted;
 }
 
 bool V2Handlers::EnterFastLane(const Inference& inference) {

@@ -54,6 +54,14 @@ class V2Handlers {
 #include "server/v2_methods.inc"
 #undef QUERN_V2_METHOD
 
+  // Runs `work`, which must not throw, on a thread of requests, by turns with
+  // the requests of other models: what is long before there is a request to
+  // run. Fails as ModelInfer does for a model that is not there, or if too much
+  // waits; `work` is not called then.
+  [[nodiscard]] absl::Status Defer(const std::string& model,
+                                   const std::string& version,
+                                   std::function<void()> work);
+
   // The error of those who ask for a stream of answers.
   [[nodiscard]] static absl::Status NoStreams();
 
@@ -61,6 +69,12 @@ class V2Handlers {
   // One inference of a model that was found, from its arrival to its answer.
   // Whoever works on it holds it.
   struct Inference;
+
+  // The model that a request asks for; one that is not there is counted.
+  absl::StatusOr<ModelVersion> FindAsked(const std::string& model,
+                                         const std::string& version);
+  // Has `work` for a model wait for its turn.
+  absl::Status Queue(const LoadedModel& model, std::function<void()> work);
 
   // True if it may run on the thread that brought it: it is expected to be
   // short, nothing that it would wait for is under way, and no other does so.

@@ -3,8 +3,9 @@
 // A WorkQueue runs functions on threads of its own and refuses more than it can
 // hold. It keeps long work off the threads that serve the wire.
 //
-// Work for the same owner runs in order; owners take turns, so that nobody
-// waits for all that a busy one has asked for.
+// Work for the same owner begins in order; owners take turns, and none has more
+// than its part of the threads, so that nobody waits for all that a busy one
+// has asked for.
 //
 // Any thread may call it. Functions that were accepted run even while the
 // queue is being shut down, so that whoever waits for them gets an answer.
@@ -30,7 +31,8 @@ class WorkQueue {
   // `what` is for messages: "requests". About `limit` functions wait at most
   // while `threads` run: where many owners share it, each may have its part of
   // `limit` wait even if others have filled it.
-  WorkQueue(std::string what, int threads, size_t limit);
+  // `threads_per_owner` bounds how much runs for one of them at once.
+  WorkQueue(std::string what, int threads, int threads_per_owner, size_t limit);
   ~WorkQueue();
   WorkQueue(const WorkQueue&) = delete;
   WorkQueue& operator=(const WorkQueue&) = delete;
@@ -43,16 +45,19 @@ class WorkQueue {
   void Shutdown();
 
  private:
-  // What waits for one owner; never empty.
+  // What waits and runs for one owner; one of the two is never empty.
   struct Lane {
     const void* owner = nullptr;
-    std::deque<std::function<void()>> waiting;
+    std::deque<std::function<void()>> waiting = {};
+    int running = 0;
   };
 
   void Loop();
-  std::function<void()> TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The lane whose turn it is; the end if nothing may be run now.
+  std::list<Lane>::iterator Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string what_;
+  const int threads_per_owner_;
   const size_t limit_;
   base::Mutex mutex_;
   base::CondVar changed_;

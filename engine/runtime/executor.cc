@@ -369,7 +369,8 @@ absl::StatusOr<ExecutionTimes> Executor::Run(
     return absl::DeadlineExceededError(
         "the deadline passed while the request waited for a context");
   }
-  if (options_.slots != nullptr && !options_.slots->Acquire(options.deadline)) {
+  if (options_.slots != nullptr &&
+      !options_.slots->Acquire(this, options.deadline)) {
     GiveBack(std::move(context));
     return absl::DeadlineExceededError(
         "the deadline passed while the request waited for the device");
@@ -394,7 +395,7 @@ absl::StatusOr<ExecutionTimes> Executor::Run(
     status = RunSegments(executable_.segments, *context, vars, options);
   }
   times.execute_ns = telemetry::Clock::NowNs() - started;
-  if (options_.slots != nullptr) options_.slots->Release();
+  if (options_.slots != nullptr) options_.slots->Release(this);
   GiveBack(std::move(context));
   if (!status.ok()) return status;
   return times;

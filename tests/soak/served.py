@@ -3,8 +3,11 @@
 
 import argparse
 import dataclasses
+import http.client
+import json
 import pathlib
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +22,8 @@ from tritonclient.grpc import service_pb2_grpc as v2_grpc
 
 TIMEOUT_S = 60
 NEIGHBOUR_PAUSE_S = 0.02
+CLIENTS = 64  # Of a crowd.
+MANY_CONNECTIONS = 10_000
 
 
 def arguments(description: str, **defaults) -> argparse.Namespace:
@@ -61,13 +66,15 @@ class Daemon:
         self.process = subprocess.Popen(
             [programs / "quernd", "--model-repository", self.folder / "models",
              "--cache-dir", self.folder / "cache", "--grpc-address",
-             "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", *flags],
+             "127.0.0.1:0", "--http-address", "127.0.0.1:0",
+             "--metrics-address", "127.0.0.1:0", *flags],
             stdout=subprocess.PIPE, stderr=self._log, text=True)
         line = self.process.stdout.readline()
         words = dict(w.split("=", 1) for w in line.split() if "=" in w)
         if not line.startswith("quernd ready"):
             raise RuntimeError(f"quernd did not start:\n{self.log()}")
         self.address = words["grpc"]
+        self.http_address = words["http"]
         self.metrics_address = words["metrics"]
 
     def __enter__(self):
@@ -193,38 +200,126 @@ class Callers:
         return self.calls()
 
 
+def connections_each() -> int:
+    """What each of CLIENTS may open, so that they have MANY_CONNECTIONS.
+
+    Fewer where this process or the daemon may not have so many files open.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(MANY_CONNECTIONS, files - 1000) // CLIENTS)
+
+
+class OverHttp:
+    """Asks a perceptron over HTTP, on one connection or on a new one each."""
+
+    def __init__(self, address: str, model: str, keep: bool):
+        message = mlp_request(model)
+        data = message.raw_input_contents[0]
+        text = json.dumps({
+            "inputs": [{"name": "features", "datatype": "FP32",
+                        "shape": list(message.inputs[0].shape),
+                        "parameters": {"binary_data_size": len(data)}}],
+            "parameters": {"binary_data_output": True}}).encode()
+        self._body = text + data
+        self._headers = {"Inference-Header-Content-Length": str(len(text))}
+        self._path = f"/v2/models/{model}/infer"
+        self._connection = http.client.HTTPConnection(address,
+                                                      timeout=TIMEOUT_S)
+        self._keep = keep
+
+    def call(self) -> Call:
+        begin = time.monotonic()
+        try:
+            answer = self._ask()
+        except ConnectionError:
+            # A server may close a connection that lies idle.
+            self._connection.close()
+            answer = self._ask()
+        except TimeoutError:
+            self._connection.close()
+            return Call(begin, time.monotonic(),
+                        grpc.StatusCode.DEADLINE_EXCEEDED, b"",
+                        f"silent for {TIMEOUT_S} s")
+        end = time.monotonic()
+        if not self._keep:
+            self._connection.close()
+        if answer.status == 200:
+            size = int(answer.headers["Inference-Header-Content-Length"])
+            return Call(begin, end, grpc.StatusCode.OK, self.body[size:])
+        return Call(begin, end, grpc.StatusCode.UNAVAILABLE, b"",
+                    f"{answer.status} {self.body.decode()}")
+
+    def _ask(self) -> http.client.HTTPResponse:
+        self._connection.request("POST", self._path, self._body, self._headers)
+        answer = self._connection.getresponse()
+        self.body = answer.read()
+        return answer
+
+
+class OverGrpc:
+    """Asks a perceptron over gRPC, on one connection."""
+
+    def __init__(self, address: str, model: str):
+        self._stub = v2_grpc.GRPCInferenceServiceStub(channel_to(address))
+        self._message = mlp_request(model)
+
+    def call(self) -> Call:
+        return call(self._stub, self._message)
+
+
 class Neighbour:
     """Asks a perceptron now and then, from a process of its own.
 
-    So what else this process does is not in its figures.
+    So what else this process does is not in its figures. `ways` are those of
+    WAYS by which it asks, in turns.
     """
 
-    def __init__(self, daemon: Daemon, model: str):
+    def __init__(self, daemon: Daemon, model: str, ways: tuple = ("grpc",),
+                 pause_s: float = NEIGHBOUR_PAUSE_S):
         self._process = subprocess.Popen(
-            [sys.executable, __file__, daemon.address, model],
+            [sys.executable, __file__, daemon.address, daemon.http_address,
+             model, ",".join(ways), str(pause_s)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._process.stdout.readline()  # It has had its first answer.
+        self._process.stdout.readline()  # It has had its first answers.
 
     def stop(self) -> list[Call]:
+        return [call for calls in self.stop_ways().values() for call in calls]
+
+    def stop_ways(self) -> dict[str, list[Call]]:
         out, _ = self._process.communicate()
         expect(self._process.returncode == 0, "a neighbour that ends well")
-        return [Call(begin, end, grpc.StatusCode[code], answer, message)
-                for begin, end, code, answer, message in pickle.loads(out)]
+        return {way: [Call(begin, end, grpc.StatusCode[code], answer, message)
+                      for begin, end, code, answer, message in calls]
+                for way, calls in pickle.loads(out).items()}
 
 
-def be_a_neighbour(address: str, model: str) -> None:
+WAYS = {
+    "grpc": lambda grpc_at, http_at, model: OverGrpc(grpc_at, model),
+    "http": lambda grpc_at, http_at, model: OverHttp(http_at, model, True),
+    # A connection for each request.
+    "new": lambda grpc_at, http_at, model: OverHttp(http_at, model, False),
+}
+
+
+def be_a_neighbour(grpc_address: str, http_address: str, model: str, ways: str,
+                   pause_s: str) -> None:
     ended = threading.Event()
     threading.Thread(
         target=lambda: (sys.stdin.read(), ended.set())).start()
-    calls = []
-    with channel_to(address) as channel:
-        stub = v2_grpc.GRPCInferenceServiceStub(channel)
-        while not ended.wait(NEIGHBOUR_PAUSE_S):
-            calls.append(call(stub, mlp_request(model)))
-            if len(calls) == 1:
-                print("asked", flush=True)
-    sys.stdout.buffer.write(pickle.dumps([
-        (c.begin, c.end, c.code.name, c.answer, c.message) for c in calls]))
+    clients = {way: WAYS[way](grpc_address, http_address, model)
+               for way in ways.split(",")}
+    calls = {way: [] for way in clients}
+    asked = False
+    while not ended.is_set():
+        for way, client in clients.items():
+            calls[way].append(client.call())
+            ended.wait(float(pause_s))
+        if not asked:
+            asked = True
+            print("asked", flush=True)
+    sys.stdout.buffer.write(pickle.dumps({
+        way: [(c.begin, c.end, c.code.name, c.answer, c.message) for c in own]
+        for way, own in calls.items()}))
 
 
 def quantile_ms(calls: list[Call], q: float) -> float:

@@ -560,15 +560,37 @@ TEST_F(HttpServerTest, APeerThatLeavesAtAnyByteCostsNothing) {
   EXPECT_EQ(Ask(address(), kGet).status, 200);
 }
 
-TEST_F(HttpServerTest, TurnsAwayConnectionsOverTheLimit) {
+TEST_F(HttpServerTest, WhoHasWaitedLongestGivesWayAtTheLimit) {
+  options_.max_connections = 3;
+  Start();
+  RawClient held(address());
+  held.Send(Post("", "/hold"));
+  EXPECT_TRUE(Holds());
+  RawClient begun(address());
+  begun.Send("GET /echo HTTP/1.1\r\nHost:");
+  RawClient idle(address());
+  EXPECT_TRUE(BecomesConnections(3));
+  idle.Send(kGet);
+  EXPECT_EQ(idle.Read().status, 200);
+  EXPECT_EQ(Ask(address(), kGet).status, 200);
+  EXPECT_TRUE(begun.Ends());
+  EXPECT_EQ(Count(Metric::kHttpEvictedConnections, {"http"}), 1);
+  idle.Send(kGet);
+  EXPECT_EQ(idle.Read().status, 200);
+  AnswerHeld("late");
+  EXPECT_EQ(held.Read().body, "late");
+}
+
+TEST_F(HttpServerTest, TurnsAwayConnectionsOverTheLimitIfAllHaveRequests) {
   options_.max_connections = 2;
   Start();
   RawClient first(address());
+  first.Send(Post("", "/hold"));
+  EXPECT_TRUE(Holds());
   RawClient second(address());
-  first.Send(kGet);
-  second.Send(kGet);
-  EXPECT_EQ(first.Read().status, 200);
-  EXPECT_EQ(second.Read().status, 200);
+  second.Send(PostWith("Content-Length: 900\r\n", "a"));
+  EXPECT_TRUE(
+      Becomes([&] { return Count(Metric::kRequestBytesInFlight) == 1; }));
   RawClient third(address());
   const RawAnswer answer = third.Read();
   EXPECT_EQ(answer.status, 503);
@@ -576,9 +598,11 @@ TEST_F(HttpServerTest, TurnsAwayConnectionsOverTheLimit) {
   EXPECT_THAT(answer.body, HasSubstr("--http-max-connections"));
   EXPECT_TRUE(third.Ends());
   EXPECT_EQ(Count(Metric::kHttpRequests, {"http", "503"}), 1);
-  first.Close();
+  EXPECT_EQ(Count(Metric::kHttpEvictedConnections, {"http"}), 0);
+  second.Close();
   EXPECT_TRUE(BecomesConnections(1));
   EXPECT_EQ(Ask(address(), kGet).status, 200);
+  AnswerHeld("");
 }
 
 TEST_F(HttpServerTest, ARouteThatFailsFailsOneRequest) {

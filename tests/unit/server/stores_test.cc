@@ -262,7 +262,7 @@ TEST(WorkQueue, RefusesMoreThanItsThreadsAndItsLimit) {
   mutex.Lock();
   std::atomic<int> done = 0;
   {
-    WorkQueue queue("requests", 1, 1);
+    WorkQueue queue("requests", 1, 1, 1);
     const auto wait = [&] {
       const base::MutexLock lock(&mutex);
       ++done;
@@ -280,7 +280,7 @@ TEST(WorkQueue, RefusesMoreThanItsThreadsAndItsLimit) {
 
 TEST(WorkQueue, RunsWhatItAcceptedAndRefusesTheRestAfterShutdown) {
   std::atomic<int> done = 0;
-  WorkQueue queue("requests", 2, 100);
+  WorkQueue queue("requests", 2, 2, 100);
   for (int i = 0; i < 50; ++i) {
     ASSERT_TRUE(queue.Add(nullptr, [&] { ++done; }).ok());
   }
@@ -316,7 +316,7 @@ TEST(WorkQueue, OwnersTakeTurns) {
   std::string order;
   const int a = 0, b = 0, c = 0;
   {
-    WorkQueue queue("requests", 1, 100);
+    WorkQueue queue("requests", 1, 1, 100);
     ASSERT_TRUE(queue
                     .Add(nullptr,
                          [&] {
@@ -338,13 +338,38 @@ TEST(WorkQueue, OwnersTakeTurns) {
   EXPECT_EQ(order, "abcabaaA");
 }
 
+TEST(WorkQueue, AnOwnerHasNoMoreThanItsPartOfTheThreads) {
+  std::promise<void> gate;
+  const std::shared_future<void> opened = gate.get_future().share();
+  std::promise<void> served;
+  std::atomic<int> run = 0;
+  const int busy = 0, quiet = 0;
+  {
+    WorkQueue queue("requests", 3, 2, 100);
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_TRUE(queue
+                      .Add(&busy,
+                           [&] {
+                             ++run;
+                             opened.wait();
+                           })
+                      .ok());
+    }
+    ASSERT_TRUE(queue.Add(&quiet, [&] { served.set_value(); }).ok());
+    served.get_future().wait();
+    EXPECT_LE(run, 2);
+    gate.set_value();
+  }
+  EXPECT_EQ(run, 5);
+}
+
 TEST(WorkQueue, WhoHasLittleWaitingIsNotRefusedForTheMuchOfOthers) {
   std::promise<void> gate;
   std::promise<void> started;
   std::atomic<int> run = 0;
   const int busy = 0, quiet = 0;
   {
-    WorkQueue queue("requests", 1, 10);
+    WorkQueue queue("requests", 1, 1, 10);
     ASSERT_TRUE(queue
                     .Add(nullptr,
                          [&] {

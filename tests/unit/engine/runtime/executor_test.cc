@@ -240,13 +240,13 @@ TEST(Executor, ADeadlineEndsTheWaitForTheDevice) {
   const auto slots = std::make_shared<RunSlots>(1);
   ExecutableMaker maker;
   const auto executor = ThreeSteps(maker, {.contexts = 1, .slots = slots});
-  ASSERT_TRUE(slots->Acquire(absl::InfiniteFuture()));
+  ASSERT_TRUE(slots->Acquire(slots.get(), absl::InfiniteFuture()));
   EXPECT_TRUE(executor->busy());
   const auto late = RunOn(*executor, {1}, absl::Now() + absl::Milliseconds(20));
   EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(late.status().message(),
             "the deadline passed while the request waited for the device");
-  slots->Release();
+  slots->Release(slots.get());
   // It gave its context back.
   EXPECT_THAT(*RunOn(*executor, {1}), ElementsAre(112));
 }
