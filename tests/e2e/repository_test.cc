@@ -19,6 +19,7 @@ namespace quern::e2e {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 class RepositoryTest : public ::testing::Test {
