@@ -193,6 +193,38 @@ TEST_P(ContractionShapes, OfLargeProductsOfTwoInputs) {
   }
 }
 
+// Padding that is known by two ranges of the sum together, and by data.
+TEST_P(ContractionShapes, OfPaddingAcrossAxes) {
+  for (const bool flipped : {false, true}) {
+    SCOPED_TRACE(flipped ? "flipped" : "straight");
+    GraphMaker g;
+    const Id none = g.b().Int(0);
+    const Id x = g.b().Pad(g.Input("x", {9, 25}), {none, g.b().Int(4)},
+                           {none, g.b().Int(7)});
+    const Id grid = g.b().Reshape(
+        x, {g.b().Int(9), g.b().Int(1), g.b().Int(6), g.b().Int(6)});
+    const Id w = g.b().Permute(g.Weight({20, 6, 6}),
+                               flipped ? Dims{0, 2, 1} : Dims{0, 1, 2});
+    g.Output("y", g.b().Reduce(ir::Op::kAdd, g.b().Mul(grid, w), {2, 3}));
+    ExpectRight(g, kExact);
+  }
+}
+
+// Which steps of the sum read padding depends on the row that is read.
+TEST_P(ContractionShapes, OfGatheredRowsOfAPaddedTable) {
+  for (const int64_t width : {4, 17}) {
+    SCOPED_TRACE(width);
+    GraphMaker g;
+    const Id elements = g.b().Pad(g.Input("table", {36 * width - 5}),
+                                  {g.b().Int(2)}, {g.b().Int(3)});
+    const Id table = g.b().Reshape(elements, {g.b().Int(36), g.b().Int(width)});
+    const Id rows = graph::Abs(g.b(), g.Input("rows", {90}, ir::DType::kI32));
+    g.Output("y", graph::MatMul(g.b(), g.b().Gather(table, rows, 0),
+                                g.Weight({width, 20})));
+    ExpectRight(g, kExact);
+  }
+}
+
 struct Conv {
   Dims image;  // [batch, channels, spatial..].
   int64_t filters;
