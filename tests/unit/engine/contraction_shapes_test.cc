@@ -193,6 +193,38 @@ TEST_P(ContractionShapes, OfLargeProductsOfTwoInputs) {
   }
 }
 
+// Between the layers there is space between rows.
+TEST_P(ContractionShapes, OfLayersWhoseRowsAreAPowerOfTwoApart) {
+  {
+    SCOPED_TRACE("matrices");
+    GraphMaker g;
+    Id x = g.Input("x", {7, 33});
+    int64_t from = 33;
+    for (const int64_t to : {256, 512, 9}) {
+      x = graph::MatMul(g.b(), x, g.Weight({from, to}));
+      x = Epilogue(g, x, {to});
+      from = to;
+    }
+    g.Output("y", x);
+    ExpectRight(g, kRounded);
+  }
+  SCOPED_TRACE("images");
+  GraphMaker g;
+  Id x = g.Input("x", {2, 5, 4, 3});
+  const Id one = g.b().Int(1);
+  int64_t from = 5;
+  for (const int64_t to : {256, 256, 6}) {
+    graph::Windows windows;
+    windows.pads_before = windows.pads_after = {one, one};
+    x = graph::Convolution(g.b(), x, g.Weight({to, from, 3, 3}), ir::kNoNode, 1,
+                           windows);
+    x = Epilogue(g, x, {to, 1, 1});
+    from = to;
+  }
+  g.Output("y", x);
+  ExpectRight(g, kRounded);
+}
+
 // Padding that is known by two ranges of the sum together, and by data.
 TEST_P(ContractionShapes, OfPaddingAcrossAxes) {
   for (const bool flipped : {false, true}) {
