@@ -377,6 +377,8 @@ Split ClipReduction(Arena& arena, Id body, Id reduce, Id range) {
   Id end = extent;
   ir::Substitution holds;
   const Id product = arena[reduce].srcs[0];
+  const std::vector<Id> ranges = InnerRanges(arena, reduce);
+  const auto own = std::find(ranges.begin(), ranges.end(), range);
   for (Id gate : GatesOfFactors(arena, product)) {
     for (Id comparison : Comparisons(arena, gate)) {
       const Id low = arena[comparison].srcs[0];
@@ -384,8 +386,10 @@ Split ClipReduction(Arena& arena, Id body, Id reduce, Id range) {
       if (arena[low].dtype != DType::kWeakInt) continue;
       bool same_everywhere = true;
       for (Id free : FreeRanges(arena, comparison)) {
-        same_everywhere &= KindOf(arena, free) == RangeKind::kSerial ||
-                           KindOf(arena, free) == RangeKind::kGrid;
+        same_everywhere &=
+            (KindOf(arena, free) == RangeKind::kSerial ||
+             KindOf(arena, free) == RangeKind::kGrid) &&
+            std::find(own + 1, ranges.end(), free) == ranges.end();
       }
       // low < high: c * range + rest >= 0.
       const Id slack = ir::Sub(arena, ir::Sub(arena, high, low), arena.Int(1));

@@ -53,9 +53,9 @@ enum class Tail : uint8_t {
 
 // Lets `range` of a sum of products run only where no factor is 0 because its
 // gate is false: the padding of a window is skipped rather than added. Gates
-// that depend on unrolled copies or lanes stay. The body is kNoNode if there is
-// nothing to skip.
-// Otherwise Split::inner is the range that is left.
+// that depend on unrolled copies, on lanes, or on ranges of the reduction
+// inside `range` stay. The body is kNoNode if there is nothing to skip;
+// otherwise Split::inner is the range that is left.
 [[nodiscard]] Split ClipReduction(ir::Arena& arena, ir::Id body, ir::Id reduce,
                                   ir::Id range);
 

@@ -25,6 +25,7 @@
 #include "engine/graph/tensor_ops.h"
 #include "engine/ir/eval.h"
 #include "tests/support/example_graphs.h"
+#include "tests/support/model_runner.h"
 
 namespace quern {
 namespace {
@@ -32,6 +33,7 @@ namespace {
 using ir::DType;
 using ir::Id;
 using support::GraphMaker;
+using support::RunModel;
 using telemetry::Metric;
 using ::testing::Each;
 using ::testing::ElementsAre;
@@ -77,34 +79,6 @@ GraphPtr Example(const std::string& name) {
   absl::StatusOr<graph::Graph> graph = support::ExampleGraph(name);
   EXPECT_TRUE(graph.ok()) << graph.status();
   return std::make_shared<const graph::Graph>(*std::move(graph));
-}
-
-// The outputs of `model` for `inputs`.
-absl::StatusOr<std::vector<ref::Tensor>> RunModel(
-    const Model& model, const std::vector<ref::Tensor>& inputs,
-    const RunOptions& options = {}) {
-  std::vector<std::string> contents;
-  for (const ref::Tensor& input : inputs) {
-    contents.push_back(ref::BytesOf(input));
-  }
-  std::vector<TensorView> views;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    views.push_back({inputs[i].dtype, inputs[i].dims, contents[i].data(),
-                     contents[i].size()});
-  }
-  QUERN_ASSIGN_OR_RETURN(const Binding binding, model.Bind(views));
-  std::vector<std::string> results;
-  for (size_t bytes : binding.output_bytes) results.emplace_back(bytes, '\x5a');
-  std::vector<void*> addresses;
-  for (std::string& result : results) addresses.push_back(result.data());
-  QUERN_RETURN_IF_ERROR(model.Run(binding, views, addresses, options).status());
-  std::vector<ref::Tensor> outputs;
-  for (size_t i = 0; i < results.size(); ++i) {
-    QUERN_ASSIGN_OR_RETURN(outputs.emplace_back(),
-                           ref::TensorOf(model.outputs()[i].dtype,
-                                         binding.output_dims[i], results[i]));
-  }
-  return outputs;
 }
 
 // Expects what the oracle says.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,8 @@
 
 #include "engine/graph/contraction.h"
 #include "engine/graph/reduction.h"
+#include "engine/graph/tensor_ops.h"
+#include "engine/ir/symbolic.h"
 #include "engine/ir/text.h"
 #include "tests/support/example_graphs.h"
 #include "tests/support/schedule_runner.h"
@@ -96,17 +99,54 @@ bool IsStoreRange(const Arena& arena, Id body, Id range) {
   return std::find(store.begin(), store.end(), range) != store.end();
 }
 
+// The only reduction of `body`; kNoNode if there are several or none.
+Id OnlyReduction(const Arena& arena, Id body) {
+  Id found = ir::kNoNode;
+  for (Id id : ir::TopologicalOrder(arena, {body})) {
+    if (arena[id].op != Op::kReduce) continue;
+    if (found != ir::kNoNode) return ir::kNoNode;
+    found = id;
+  }
+  return found;
+}
+
+// The size `size` where the ranges of `point` have its values.
+int64_t At(Arena& arena, Id size, const ir::Substitution& point) {
+  const Id value = ir::Substitute(arena, size, point);
+  EXPECT_TRUE(arena.IsConst(value)) << ir::ToText(arena, {value});
+  return arena.IsConst(value) ? arena.IntValue(value) : 0;
+}
+
+// Calls `visit` at every point of `ranges`, from the outside in; the extent of
+// one may depend on those before it.
+template <typename Visit>
+void ForEachPoint(Arena& arena, const std::vector<Id>& ranges,
+                  const Visit& visit, ir::Substitution point = {}) {
+  if (point.size() == ranges.size()) {
+    visit(point);
+    return;
+  }
+  const Id range = ranges[point.size()];
+  const int64_t extent = At(arena, arena[range].srcs[0], point);
+  for (int64_t i = 0; i < extent; ++i) {
+    ir::Substitution inner = point;
+    inner[range] = arena.Int(i);
+    ForEachPoint(arena, ranges, visit, std::move(inner));
+  }
+}
+
 // Runs each subject after `change` to its only kernel and expects the result
 // that the kernel has without.
 class Unchanged {
  public:
-  explicit Unchanged(const Subject& subject) : name_(subject.name) {
+  explicit Unchanged(const Subject& subject, int64_t size = 0)
+      : name_(subject.name) {
     GraphMaker g;
     subject.make(g);
     graph_ = *g.Finish();
     cut_ = *support::Cut(graph_);
     EXPECT_THAT(cut_.schedule.kernels, SizeIs(1));
-    inputs_ = support::InputsFor(graph_, 0, 3);
+    inputs_ = support::InputsFor(graph_, size, 3);
     target_.vector_bytes = 16;
     expected_ = Run([](Arena&, Id body) { return body; });
     const auto oracle = ref::EvaluateGraph(graph_, inputs_);
@@ -116,8 +156,8 @@ class Unchanged {
     EXPECT_EQ(support::Difference(flat, expected_, 1e-6), "") << name_;
   }
 
-  Arena& arena() { return *cut_.arena; }
-  Id body() const { return cut_.schedule.kernels[0].bodies[0]; }
+  [[nodiscard]] Arena& arena() const { return *cut_.arena; }
+  [[nodiscard]] Id body() const { return cut_.schedule.kernels[0].bodies[0]; }
 
   void Expect(const std::string& what, const support::BodyScheduler& change) {
     const ref::Tensor got = Run(change);
@@ -251,6 +291,61 @@ TEST(SplitRange, MasksNothingWhereTheFactorDivides) {
   }
 }
 
+// Store ranges of a free size, split where it is not known whether the factor
+// fits even once.
+TEST(SplitRange, RepeatsOfAFreeSizeNothingBeyondIt) {
+  constexpr Subject kRows = {
+      "rows of a free size", [](GraphMaker& g) {
+        const Id n = g.b().Var("n", 1, 1000);
+        const Id x = g.SizedInput("x", {n, g.b().Int(5)});
+        g.Output("y", graph::MatMul(g.b(), x, g.Input("w", {5, 3})));
+      }};
+  for (const int64_t size : {1, 2, 3, 4, 5, 8, 9, 17}) {
+    Unchanged unchanged(kRows, size);
+    const Id rows = StoreRanges(unchanged.arena(), unchanged.body())[0];
+    for (const RangeKind kind : {RangeKind::kSerial, RangeKind::kUnroll}) {
+      for (const int64_t factor : {2, 4, 7}) {
+        unchanged.Expect(absl::StrCat(size, " rows by ", factor),
+                         [&](Arena& arena, Id body) {
+                           return SplitRange(arena, body, rows, factor, kind,
+                                             Tail::kRepeat)
+                               .body;
+                         });
+      }
+    }
+  }
+}
+
+TEST(SplitRange, LetsTheLastRangeEndAtTheEnd) {
+  struct Row {
+    int64_t factor;
+    std::vector<int64_t> positions;  // Of the 7 points of a row.
+  };
+  for (const Row& row : {
+           Row{7, {0, 1, 2, 3, 4, 5, 6}},
+           Row{3, {0, 1, 2, 3, 4, 5, 4, 5, 6}},
+           Row{4, {0, 1, 2, 3, 3, 4, 5, 6}},
+           Row{6, {0, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 6}},
+           Row{9, {0, 1, 2, 3, 4, 5, 6, 6, 6}},
+       }) {
+    SCOPED_TRACE(row.factor);
+    Unchanged unchanged(kSubjects[0]);
+    Arena& arena = unchanged.arena();
+    const std::vector<Id> before = StoreRanges(arena, unchanged.body());
+    const Split split =
+        SplitRange(arena, unchanged.body(), before[1], row.factor,
+                   RangeKind::kSerial, Tail::kRepeat);
+    std::vector<int64_t> positions;
+    const Id index = arena[arena[split.body].srcs[0]].srcs[1];
+    ForEachPoint(arena, StoreRanges(arena, split.body),
+                 [&](const ir::Substitution& point) {
+                   const int64_t at = At(arena, index, point);
+                   if (at < 7) positions.push_back(at);
+                 });
+    EXPECT_EQ(positions, row.positions) << ir::ToText(arena, {split.body});
+  }
+}
+
 TEST(Reorder, OfTheRangesOfStoresChangesNoResult) {
   for (const Subject& subject : kSubjects) {
     Unchanged unchanged(subject);
@@ -260,6 +355,263 @@ TEST(Reorder, OfTheRangesOfStoresChangesNoResult) {
       return Reorder(arena, body, ranges);
     });
   }
+}
+
+// Contractions whose windows reach into padding: how often their sums, without
+// it, meet an element of the image.
+struct Window {
+  Subject subject;
+  int64_t visits;
+};
+
+// [batch, channels, spatial..] with [filters, channels, taps..], both inputs.
+void Convolve(GraphMaker& g, const std::vector<int64_t>& image,
+              const std::vector<int64_t>& weights, graph::Windows windows,
+              const std::vector<int64_t>& before,
+              const std::vector<int64_t>& after) {
+  for (int64_t pad : before) windows.pads_before.push_back(g.b().Int(pad));
+  for (int64_t pad : after) windows.pads_after.push_back(g.b().Int(pad));
+  g.Output("y",
+           graph::Convolution(g.b(), g.Input("x", image), g.Input("w", weights),
+                              ir::kNoNode, 1, windows));
+}
+
+graph::Windows Every(std::vector<int64_t> strides,
+                     std::vector<int64_t> dilations) {
+  return {std::move(strides), std::move(dilations), {}, {}};
+}
+
+// Each line counts, for one filter and channel, the taps of each window that
+// lie on the image.
+const Window kWindows[] = {
+    {{"stride 1",
+      [](GraphMaker& g) {
+        Convolve(g, {1, 2, 5}, {4, 2, 3}, Every({1}, {1}), {1}, {1});
+      }},
+     4 * 2 * (2 + 3 + 3 + 3 + 2)},
+    {{"stride 2",
+      [](GraphMaker& g) {
+        Convolve(g, {1, 2, 6}, {4, 2, 5}, Every({2}, {1}), {2}, {2});
+      }},
+     4 * 2 * (3 + 5 + 4)},
+    {{"dilation 2",
+      [](GraphMaker& g) {
+        Convolve(g, {1, 2, 5}, {4, 2, 3}, Every({1}, {2}), {2}, {2});
+      }},
+     4 * 2 * (2 + 2 + 3 + 2 + 2)},
+    {{"stride 2, dilation 3",
+      [](GraphMaker& g) {
+        Convolve(g, {1, 2, 7}, {4, 2, 3}, Every({2}, {3}), {4}, {3});
+      }},
+     4 * 2 * (1 + 2 + 3 + 2)},
+    {{"left border",
+      [](GraphMaker& g) {
+        Convolve(g, {1, 2, 4}, {4, 2, 3}, Every({1}, {1}), {2}, {0});
+      }},
+     4 * 2 * (1 + 2 + 3 + 3)},
+    {{"right border",
+      [](GraphMaker& g) {
+        Convolve(g, {1, 2, 4}, {4, 2, 3}, Every({1}, {1}), {0}, {2});
+      }},
+     4 * 2 * (3 + 3 + 2 + 1)},
+    {{"windows of padding alone",
+      [](GraphMaker& g) {
+        Convolve(g, {1, 2, 3}, {4, 2, 2}, Every({1}, {1}), {4}, {3});
+      }},
+     4 * 2 * (0 + 0 + 0 + 1 + 2 + 2 + 1 + 0 + 0)},
+    {{"two axes",
+      [](GraphMaker& g) {
+        Convolve(g, {1, 2, 4, 5}, {3, 2, 3, 5}, Every({1, 2}, {1, 1}), {1, 2},
+                 {0, 2});
+      }},
+     3 * 2 * (2 + 3 + 3) * (3 + 5 + 3)},
+};
+
+Id ClipAll(Arena& arena, Id body) {
+  for (Id range : InnerRanges(arena, OnlyReduction(arena, body))) {
+    const Split clipped =
+        ClipReduction(arena, body, OnlyReduction(arena, body), range);
+    if (clipped.body != ir::kNoNode) body = clipped.body;
+  }
+  return body;
+}
+
+TEST(ClipReduction, ChangesNoResult) {
+  for (const Window& window : kWindows) {
+    Unchanged(window.subject).Expect("clipped", ClipAll);
+  }
+}
+
+TEST(ClipReduction, VisitsNothingOfThePadding) {
+  for (const Window& window : kWindows) {
+    SCOPED_TRACE(window.subject.name);
+    const Unchanged unchanged(window.subject);
+    Arena& arena = unchanged.arena();
+    const Id body = ClipAll(arena, unchanged.body());
+    const Id reduce = OnlyReduction(arena, body);
+    std::vector<Id> ranges = StoreRanges(arena, body);
+    const std::vector<Id> inner = InnerRanges(arena, reduce);
+    ranges.insert(ranges.end(), inner.begin(), inner.end());
+    int64_t visits = 0;
+    ForEachPoint(arena, ranges, [&](const ir::Substitution&) { ++visits; });
+    EXPECT_EQ(visits, window.visits) << ir::ToText(arena, {body});
+    for (Id id : ir::TopologicalOrder(arena, {body})) {
+      if (arena[id].op != Op::kLoad || arena[id].srcs.size() < 3) continue;
+      EXPECT_TRUE(arena.IsConst(arena[id].srcs[2])) << "a gate";
+    }
+  }
+}
+
+TEST(ClipReduction, LeavesAloneWhatNoGateDependsOn) {
+  const Unchanged padded(kWindows[0].subject);
+  const Unchanged product(kSubjects[4]);
+  int clipped = 0;
+  for (const Unchanged* unchanged : {&padded, &product}) {
+    Arena& arena = unchanged->arena();
+    const Id reduce = OnlyReduction(arena, unchanged->body());
+    for (Id range : InnerRanges(arena, reduce)) {
+      const Split split =
+          ClipReduction(arena, unchanged->body(), reduce, range);
+      clipped += split.body == ir::kNoNode ? 0 : 1;
+      if (split.body != ir::kNoNode) {
+        EXPECT_TRUE(arena.IsInt(arena[range].srcs[0], 3)) << "not the taps";
+      }
+    }
+  }
+  EXPECT_EQ(clipped, 1);
+}
+
+TEST(ClipReduction, LeavesGatesThatDependOnCopies) {
+  const Unchanged unchanged(kWindows[0].subject);
+  Arena& arena = unchanged.arena();
+  const Id positions = StoreRanges(arena, unchanged.body()).back();
+  const Id body =
+      Relabel(arena, unchanged.body(), positions, RangeKind::kUnroll).body;
+  EXPECT_EQ(ClipAll(arena, body), body);
+}
+
+TEST(ClipReduction, ChangesNoResultWhereAGateDependsOnTwoRanges) {
+  // Both are summed over, and the weights keep them apart.
+  constexpr Subject kTwo = {
+      "windows of a joined axis", [](GraphMaker& g) {
+        const auto size = [&](int64_t value) { return g.b().Int(value); };
+        const Id padded = g.b().Pad(g.Input("x", {3, 11}), {size(0), size(2)},
+                                    {size(0), size(3)});
+        const Id x =
+            g.b().Reshape(padded, {size(3), size(1), size(4), size(4)});
+        const Id w = g.b().Permute(g.Input("w", {5, 4, 4}), {0, 2, 1});
+        g.Output("y", g.b().Reduce(Op::kAdd, g.b().Mul(x, w), {2, 3}));
+      }};
+  Unchanged unchanged(kTwo);
+  unchanged.Expect("clipped", ClipAll);
+  for (Id range :
+       InnerRanges(unchanged.arena(),
+                   OnlyReduction(unchanged.arena(), unchanged.body()))) {
+    unchanged.Expect("clipped in one", [&](Arena& arena, Id body) {
+      const Split split =
+          ClipReduction(arena, body, OnlyReduction(arena, body), range);
+      return split.body == ir::kNoNode ? body : split.body;
+    });
+  }
+}
+
+TEST(ReorderReduction, ChangesNoResult) {
+  for (const Window& window : kWindows) {
+    Unchanged unchanged(window.subject);
+    std::vector<Id> order = InnerRanges(
+        unchanged.arena(), OnlyReduction(unchanged.arena(), unchanged.body()));
+    std::sort(order.begin(), order.end());
+    do {
+      unchanged.Expect(absl::StrCat("first ", order[0]), [&](Arena& arena,
+                                                             Id body) {
+        return ReorderReduction(arena, body, OnlyReduction(arena, body), order);
+      });
+    } while (std::next_permutation(order.begin(), order.end()));
+  }
+}
+
+TEST(ReorderReduction, GivesTheRangesTheirNewOrder) {
+  const Unchanged unchanged(kWindows[0].subject);
+  Arena& arena = unchanged.arena();
+  const Id reduce = OnlyReduction(arena, unchanged.body());
+  const std::vector<Id> before = InnerRanges(arena, reduce);
+  ASSERT_THAT(before, SizeIs(2));
+  EXPECT_EQ(ReorderReduction(arena, unchanged.body(), reduce, before),
+            unchanged.body());
+  const std::vector<Id> turned = {before[1], before[0]};
+  const Id body = ReorderReduction(arena, unchanged.body(), reduce, turned);
+  EXPECT_EQ(InnerRanges(arena, OnlyReduction(arena, body)), turned);
+  EXPECT_EQ(StoreRanges(arena, body), StoreRanges(arena, unchanged.body()));
+}
+
+constexpr Subject kCostlyEpilogue = {
+    "product_with_epilogue", [](GraphMaker& g) {
+      const Id x = g.Input("x", {6, 5});
+      const Id y = graph::MatMul(g.b(), x, g.Input("w", {5, 7}));
+      g.Output("y", graph::Gelu(g.b(), g.b().Add(y, g.Input("bias", {7}))));
+    }};
+
+TEST(StageBeforeStore, ChangesNoResult) {
+  Unchanged unchanged(kCostlyEpilogue);
+  const std::vector<Id> store =
+      StoreRanges(unchanged.arena(), unchanged.body());
+  ASSERT_THAT(store, SizeIs(2));
+  for (const std::vector<Id>& ranges :
+       {std::vector<Id>{store[1]}, std::vector<Id>{store[0], store[1]},
+        std::vector<Id>{store[1], store[0]}}) {
+    unchanged.Expect(absl::StrCat(ranges.size(), " ranges"), [&](Arena& arena,
+                                                                 Id body) {
+      return StageBeforeStore(arena, body, OnlyReduction(arena, body), ranges);
+    });
+  }
+}
+
+TEST(StageBeforeStore, ChangesNoResultOfATileOfCopiesAndLanes) {
+  Unchanged unchanged(kCostlyEpilogue);
+  const std::vector<Id> store =
+      StoreRanges(unchanged.arena(), unchanged.body());
+  for (const int64_t rows : {2, 4, 8}) {
+    for (const int64_t lanes : {2, 4, 8}) {
+      unchanged.Expect(
+          absl::StrCat(rows, " rows, ", lanes, " lanes"),
+          [&](Arena& arena, Id body) {
+            const Split down = SplitRange(arena, body, store[0], rows,
+                                          RangeKind::kUnroll, Tail::kRepeat);
+            const Split across = SplitRange(arena, down.body, store[1], lanes,
+                                            RangeKind::kVector, Tail::kMask);
+            std::vector<Id> order;
+            if (down.outer != ir::kNoNode) order.push_back(down.outer);
+            if (across.outer != ir::kNoNode) order.push_back(across.outer);
+            order.insert(order.end(), {down.inner, across.inner});
+            body = Reorder(arena, across.body, order);
+            body = StageBeforeStore(arena, body, OnlyReduction(arena, body),
+                                    {down.inner, across.inner});
+            return Relabel(arena, body, down.inner, RangeKind::kSerial).body;
+          });
+    }
+  }
+}
+
+TEST(StageBeforeStore, ReadsEverythingElseFromATile) {
+  const Unchanged unchanged(kCostlyEpilogue);
+  Arena& arena = unchanged.arena();
+  const std::vector<Id> store = StoreRanges(arena, unchanged.body());
+  const Id body =
+      StageBeforeStore(arena, unchanged.body(),
+                       OnlyReduction(arena, unchanged.body()), {store[1]});
+  std::vector<Id> stages;
+  for (Id id : ir::TopologicalOrder(arena, {body})) {
+    if (arena[id].op == Op::kStage) stages.push_back(id);
+  }
+  ASSERT_THAT(stages, SizeIs(1)) << ir::ToText(arena, {body});
+  const Id reduce = OnlyReduction(arena, body);
+  ASSERT_NE(reduce, ir::kNoNode) << "the sum is there twice";
+  EXPECT_EQ(arena[stages[0]].srcs[0], reduce);
+  EXPECT_TRUE(arena.IsInt(arena[stages[0]].srcs[2], 7)) << "a row of sums";
+  // Computed for each row, at ranges of its own.
+  EXPECT_EQ(FreeRanges(arena, stages[0]), std::vector<Id>{store[0]});
+  EXPECT_THAT(InnerRanges(arena, stages[0]), SizeIs(1));
+  EXPECT_EQ(StoreRanges(arena, body), store);
 }
 
 TEST(MergeRanges, ChangesNoResult) {
