@@ -687,7 +687,7 @@ class KernelLevel {
     return at.IsScalar(gate, DType::kBool);
   }
 
-  // The operands from `first` on are ranges, each once.
+  // The operands from `first` on are ranges, each once, from the outside in.
   absl::Status Ranges(const Place& at, size_t first) {
     std::vector<Id> ranges(at.node().srcs.begin() + first,
                            at.node().srcs.end());
@@ -697,11 +697,26 @@ class KernelLevel {
                          ", expected a range");
       }
     }
+    QUERN_RETURN_IF_ERROR(ExtentsAreKnownOutside(at, ranges));
     std::sort(ranges.begin(), ranges.end());
     if (std::adjacent_find(ranges.begin(), ranges.end()) == ranges.end()) {
       return absl::OkStatus();
     }
     return at.Broken("a range is there twice");
+  }
+
+  // A loop needs its extent before the loops inside it run.
+  absl::Status ExtentsAreKnownOutside(const Place& at,
+                                      const std::vector<Id>& ranges) {
+    for (auto outer = ranges.begin(); outer != ranges.end(); ++outer) {
+      for (Id inside : free_[arena_[*outer].srcs[0]]) {
+        if (std::find(outer, ranges.end(), inside) == ranges.end()) continue;
+        return at.Broken("the extent of range r", arena_[*outer].attr->ints[0],
+                         " depends on range r", arena_[inside].attr->ints[0],
+                         " inside it");
+      }
+    }
+    return absl::OkStatus();
   }
 
   absl::Status Sink(const Place& at) {

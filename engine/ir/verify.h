@@ -22,8 +22,8 @@ namespace quern::ir {
 
 // Scalars at ranges: no tensor operations, loads and stores go through
 // parameters, constant arrays and stages, ranges have numbers of their own,
-// and none is used outside the sink, reduction or stage that runs it. `sink`
-// is one body. kInternal, as above.
+// none is used outside the sink, reduction or stage that runs it, and no extent
+// depends on a range inside its own. `sink` is one body. kInternal, as above.
 [[nodiscard]] absl::Status VerifyKernelLevel(const Arena& arena, Id sink);
 
 }  // namespace quern::ir

@@ -194,6 +194,12 @@ TEST(VerifyKernelLevel, SaysWhichRuleIsBroken) {
       {"%4 = load f32 %0 [r0]\n%5 = reduce f32 %4 [n] {add}\n"
        "%6 = store f32 %1 [r0] %5\n%9 = sink f32 %6 [r0] {1}",
        "(reduce): operand 1 is var, expected a range"},
+      {"%4 = range wint [r1+1] {7,serial}\n%5 = store f32 %1 [%4*32+r1] %2\n"
+       "%9 = sink f32 %5 [r1] [%4] {1}",
+       ""},
+      {"%4 = range wint [r1+1] {7,serial}\n%5 = store f32 %1 [%4*32+r1] %2\n"
+       "%9 = sink f32 %5 [%4] [r1] {1}",
+       "(sink): the extent of range r7 depends on range r1 inside it"},
       // Loads and stores.
       {"%4 = load f32 %2 [r0]\n%5 = store f32 %1 [r0] %4\n"
        "%9 = sink f32 %5 [r0] {1}",
