@@ -200,6 +200,30 @@ TEST_P(ContractionShapes, OfLargeProductsOfTwoInputs) {
   }
 }
 
+TEST_P(ContractionShapes, OfProductsOfOtherTypes) {
+  struct Row {
+    ir::DType dtype;
+    double tolerance;  // Of the last rounding.
+  };
+  for (const Row& row :
+       {Row{ir::DType::kF16, 1e-3}, Row{ir::DType::kBF16, 1e-2},
+        Row{ir::DType::kF64, 1e-12}, Row{ir::DType::kI32, 0},
+        Row{ir::DType::kI8, 0}}) {
+    for (const bool constant : {false, true}) {
+      for (const Product& p : {Product{{}, 7, 13, 19}, {{}, 70, 64, 33}}) {
+        SCOPED_TRACE(absl::StrCat(ir::Name(row.dtype), " ", p.m, "x", p.k, "x",
+                                  p.n, constant ? " constant" : " dynamic"));
+        GraphMaker g;
+        const Id x = g.Input("x", {p.m, p.k}, row.dtype);
+        const Id y = constant ? g.b().Cast(g.Weight({p.n, p.k}), row.dtype)
+                              : g.Input("y", {p.n, p.k}, row.dtype);
+        g.Output("z", graph::MatMul(g.b(), x, graph::Transpose(g.b(), y)));
+        ExpectRight(g, row.tolerance);
+      }
+    }
+  }
+}
+
 // Between the layers there is space between rows.
 TEST_P(ContractionShapes, OfLayersWhoseRowsAreAPowerOfTwoApart) {
   {

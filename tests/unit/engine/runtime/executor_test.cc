@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 
 #include "engine/ir/symbolic.h"
+#include "engine/runtime/memory_ledger.h"
 
 namespace quern::runtime {
 namespace {
@@ -397,6 +398,31 @@ TEST(Executor, ComputesFromWeightsOnceAtLoad) {
   EXPECT_EQ(loads, 1);
   // The weight itself is not needed after that.
   EXPECT_EQ(executor->resident_bytes(), 8);
+}
+
+TEST(Executor, GivesBackTheMemoryThatOnlyLoadingNeeded) {
+  const auto ledger = std::make_shared<MemoryLedger>(100, nullptr);
+  ExecutorOptions options;
+  options.ledger = ledger;
+  ExecutableMaker maker;
+  const int out = maker.Buffer(Kind::kOutput);
+  const int weight = maker.FixedBuffer(Kind::kWeight, 0, 40);
+  const int made = maker.FixedBuffer(Kind::kResident, 0, 16);
+  const auto nothing = [](const LaunchArgs&) { return absl::OkStatus(); };
+  maker.Launch(nothing, {made, weight}, /*at_load=*/true);
+  maker.Launch(nothing, {out, made});
+  alignas(64) static char content[40] = {};
+  const auto owner = std::make_shared<int>(0);
+  const WeightData weights[] = {{content, sizeof(content), owner}};
+  auto executor = *maker.Finish(options, weights);
+  EXPECT_EQ(executor->resident_bytes(), 16);
+  EXPECT_EQ(owner.use_count(), 2) << "the executor still holds the weight";
+  EXPECT_FALSE(ledger->Take("fake", 85, "the rest and a byte").ok());
+  EXPECT_TRUE(ledger->Take("fake", 84, "the rest").ok());
+  // Not a second time at the end.
+  executor.reset();
+  EXPECT_FALSE(ledger->Take("fake", 17, "what is left and a byte").ok());
+  EXPECT_TRUE(ledger->Take("fake", 16, "what is left").ok());
 }
 
 TEST(Executor, RefusesAWeightOfTheWrongSize) {
