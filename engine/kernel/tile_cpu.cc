@@ -50,7 +50,7 @@ constexpr int64_t kMostTaps = 8;
 // Multiply-adds of a step that keep the arithmetic units busy.
 constexpr int64_t kCopiesOfBusyStep = 12;
 constexpr int64_t kPage = 4096;
-// Instructions between a sum and its store that its registers can bear.
+// Cost of what stands between a sum and its store that its registers can bear.
 constexpr double kCheapEpilogue = 12;
 // A copy made in each run has to be read this often.
 constexpr double kUsesOfCopy = 64;
@@ -482,7 +482,7 @@ class Tiler {
       if (!Has(in_sum, id) && ir::IsElementwise(arena_[id].op) &&
           arena_[id].dtype != ir::DType::kWeakInt &&
           ir::Contains(arena_, id, sum)) {
-        cost += CostOf(arena_[id].op);
+        cost += schedule::OperationCost(arena_[id].op);
       }
     }
     if (cost <= kCheapEpilogue) return false;
@@ -505,23 +505,6 @@ class Tiler {
       }
     }
     return kNoNode;
-  }
-
-  // In instructions, roughly.
-  static double CostOf(Op op) {
-    switch (op) {
-      case Op::kDiv:
-      case Op::kSqrt:
-        return 4;
-      case Op::kExp2:
-      case Op::kLog2:
-      case Op::kTanh:
-      case Op::kErf:
-      case Op::kSin:
-        return 30;
-      default:
-        return 1;
-    }
   }
 
   // How many rows of what is read along `m`, and not along `n`, the first cache

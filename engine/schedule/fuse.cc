@@ -118,23 +118,8 @@ class Fuser {
   }
 
   static double OwnCost(const Node& node) {
-    if (!ir::IsElementwise(node.op)) return node.op == Op::kGather ? 2 : 0;
-    switch (node.op) {
-      case Op::kDiv:
-      case Op::kSqrt:
-      case Op::kIDiv:
-      case Op::kMod:
-        return 5;
-      case Op::kExp2:
-      case Op::kLog2:
-      case Op::kTanh:
-      case Op::kErf:
-        return 15;
-      case Op::kSin:
-        return 40;
-      default:
-        return 1;
-    }
+    if (node.op == Op::kGather) return 2;
+    return ir::IsElementwise(node.op) ? OperationCost(node.op) : 0;
   }
 
   // The ranges that `index` depends on.
@@ -709,6 +694,25 @@ class Fuser {
 };
 
 }  // namespace
+
+double OperationCost(Op op) {
+  switch (op) {
+    case Op::kDiv:
+    case Op::kSqrt:
+    case Op::kIDiv:
+    case Op::kMod:
+      return 5;
+    case Op::kExp2:
+    case Op::kLog2:
+    case Op::kTanh:
+    case Op::kErf:
+      return 15;
+    case Op::kSin:
+      return 40;
+    default:
+      return 1;
+  }
+}
 
 double EstimateSize(const Arena& arena, Id size) {
   const Node& node = arena[size];

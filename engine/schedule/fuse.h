@@ -54,6 +54,9 @@ struct FuseOptions {
 // products, convolutions): worth a register tile of its own.
 [[nodiscard]] bool IsContraction(const ir::Arena& arena, ir::Id id);
 
+// What an elementwise operation costs, in additions; for costs only.
+[[nodiscard]] double OperationCost(ir::Op op);
+
 // The size with 64 for each variable; for costs only.
 [[nodiscard]] double EstimateSize(const ir::Arena& arena, ir::Id size);
 

@@ -427,16 +427,7 @@ def connections(target, end: float) -> collections.Counter:
 
 def idle(target, end: float) -> collections.Counter:
     """Connections that say nothing, as many as there may be."""
-    sockets = []
-    try:
-        while len(sockets) < served.connections_each():
-            sockets.append(connect(target))
-    except OSError:
-        pass
-    time.sleep(max(0, end - time.monotonic()))
-    for connection in sockets:
-        connection.close()
-    return collections.Counter(connections=len(sockets))
+    return served.hold_idle(lambda: connect(target), end)
 
 
 ACTS = {"http " + act.__name__: act for act in (

@@ -2,6 +2,7 @@
 """What the harnesses share: a quernd of their own, callers, figures."""
 
 import argparse
+import collections
 import dataclasses
 import http.client
 import json
@@ -198,6 +199,20 @@ class Callers:
         for thread in self._threads:
             thread.join()
         return self.calls()
+
+
+def hold_idle(open_one, end: float) -> collections.Counter:
+    """Connections that say nothing until then, as many as there may be."""
+    sockets = []
+    try:
+        while len(sockets) < connections_each():
+            sockets.append(open_one())
+    except OSError:
+        pass
+    time.sleep(max(0, end - time.monotonic()))
+    for connection in sockets:
+        connection.close()
+    return collections.Counter(connections=len(sockets))
 
 
 def connections_each() -> int:

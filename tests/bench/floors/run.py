@@ -42,17 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW",
                         help="a name in the first column of what is printed; "
                         "all by default")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.15,
-                        help="length of a turn, about")
-    parser.add_argument("--collection", type=pathlib.Path,
-                        default=machine.ROOT.parent / "shared",
-                        help="a folder with tools/make_models.py")
-    parser.add_argument("--out", type=pathlib.Path,
-                        help="folder of the results; by default "
-                        "tests/bench/results/floors/CPU, or build/bench/floors "
-                        "if rows are named")
+    compare.add_arguments(parser, "floors", seconds=0.15)
     return parser.parse_args()
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a model in the engine and in its peers, by turns."""
 
+import argparse
 import pathlib
 import statistics
 import sys
@@ -18,6 +19,22 @@ PROGRAMS = machine.ROOT / "build/bin"
 RELATIVE, OF_GREATEST = 1e-3, 1e-4
 # Of the samples of a kernel, the slowest: what interrupted it was not its own.
 DROPPED = 0.05
+
+
+def add_arguments(parser: argparse.ArgumentParser, bench: str,
+                  seconds: float) -> None:
+    """What every command that compares takes."""
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=seconds,
+                        help="length of a turn, about")
+    parser.add_argument("--collection", type=pathlib.Path,
+                        default=machine.ROOT.parent / "shared",
+                        help="a folder with tools/make_models.py")
+    parser.add_argument("--out", type=pathlib.Path,
+                        help="folder of the results; by default "
+                        f"tests/bench/results/{bench}/CPU, or build/bench/"
+                        f"{bench} if something is named")
 
 
 def collection(folder: pathlib.Path) -> models.Collection:

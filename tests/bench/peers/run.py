@@ -31,17 +31,7 @@ def arguments() -> argparse.Namespace:
                         help=f"a group ({', '.join(GROUPS)}), a name, an ONNX "
                         "file or a folder with model.onnx; all groups by "
                         "default")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.3,
-                        help="length of a turn, about")
-    parser.add_argument("--collection", type=pathlib.Path,
-                        default=machine.ROOT.parent / "shared",
-                        help="a folder with tools/make_models.py")
-    parser.add_argument("--out", type=pathlib.Path,
-                        help="folder of the results; by default "
-                        "tests/bench/results/peers/CPU, or build/bench/peers if"
-                        " models are named")
+    compare.add_arguments(parser, "peers", seconds=0.3)
     return parser.parse_args()
 
 
