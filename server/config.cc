@@ -35,7 +35,8 @@ int DefaultCompileWorkers() {
 
 void AddGrpcLimits(CLI::App& app, Config& c) {
   app.add_option("--grpc-max-connections", c.grpc_max_connections,
-                 "connections over gRPC at most; more are closed at once")
+                 "connections over gRPC at most; one more takes the place of "
+                 "one without a request, or is closed")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   app.add_option("--grpc-max-streams", c.grpc_max_streams,
@@ -49,6 +50,16 @@ void AddGrpcLimits(CLI::App& app, Config& c) {
       ->capture_default_str();
   app.add_option("--grpc-idle-timeout", c.grpc_idle_timeout_s,
                  "seconds that a connection over gRPC may lie idle")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+  app.add_option("--grpc-read-timeout", c.grpc_read_timeout_s,
+                 "seconds for a message over gRPC to come, beside what 16 KiB "
+                 "a second take")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+  app.add_option("--grpc-write-timeout", c.grpc_write_timeout_s,
+                 "seconds in which a client over gRPC takes its answers, "
+                 "beside what 16 KiB a second take")
       ->check(CLI::Range(1, 86'400))
       ->capture_default_str();
 }

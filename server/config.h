@@ -60,6 +60,8 @@ struct Config {
   int grpc_max_streams = 1024;  // Requests at once on a connection.
   int grpc_handshake_timeout_s = 20;
   int grpc_idle_timeout_s = 600;
+  int grpc_read_timeout_s = 20;
+  int grpc_write_timeout_s = 30;
 
   // Of HTTP: what a peer may take up.
   int http_max_connections = 1024;

@@ -37,13 +37,11 @@ Progress ProgressTo(std::shared_ptr<ResponseStream<Response>> stream) {
 
 // Runs `work` for `owner` on `queue`; `work` ends the stream.
 template <typename Response>
-grpc::ServerWriteReactor<Response>* RunOn(
-    WorkQueue& queue, const void* owner,
-    std::shared_ptr<ResponseStream<Response>> stream,
-    std::function<void()> work) {
+void RunOn(WorkQueue& queue, const void* owner,
+           const std::shared_ptr<ResponseStream<Response>>& stream,
+           std::function<void()> work) {
   const absl::Status accepted = queue.Add(owner, std::move(work));
   if (!accepted.ok()) stream->End(accepted);
-  return stream.get();
 }
 
 int ThreadsOf(const Engine& engine, const std::string& device) {
@@ -79,14 +77,42 @@ absl::StatusOr<Stage> StageOf(v1::ExplainStage stage) {
 GraphService::GraphService(const GraphServiceParts& parts)
     : parts_(parts), default_device_(DefaultDevice(*parts.engine)) {}
 
-absl::Status GraphService::Allow(const Context& context) const {
-  return Authorize(context, *parts_.authorizer, Access::kGraph);
-}
-
-grpc::ServerUnaryReactor* GraphService::Answer(
-    Context* context, absl::FunctionRef<absl::Status()> answer) {
-  return Unary(context, *parts_.authorizer, Access::kGraph,
-               [&](const Call&, Done done) { done(answer()); });
+void GraphService::AddTo(GrpcMethods& methods) {
+  const Authorizer* authorizer = parts_.authorizer;
+  const auto path = [](const char* method) {
+    return absl::StrCat("/", kGraphServiceName, "/", method);
+  };
+  const auto add = [&](const char* method, auto answer) {
+    methods[path(method)] =
+        AnswerMethod(authorizer, Access::kGraph, this, answer);
+  };
+  add("Describe", &GraphService::Describe);
+  add("Unpublish", &GraphService::Unpublish);
+  add("ListDevices", &GraphService::ListDevices);
+  add("DescribeVocabulary", &GraphService::DescribeVocabulary);
+  const auto add_stream =
+      [&]<typename Request, typename Response>(
+          const char* method,
+          void (GraphService::*serve)(Request, const StreamPtr<Response>&)) {
+        methods[path(method)] = StreamMethod<Request, Response>(
+            authorizer, Access::kGraph,
+            [this, serve](Request request, const StreamPtr<Response>& stream) {
+              (this->*serve)(std::move(request), stream);
+            });
+      };
+  add_stream("Publish", &GraphService::Publish);
+  add_stream("Execute", &GraphService::Execute);
+  add_stream("Explain", &GraphService::Explain);
+  add_stream("Benchmark", &GraphService::Benchmark);
+  methods[path("Submit")] = Authorized(
+      authorizer, Access::kGraph,
+      [this](const std::shared_ptr<GrpcCall>& call) {
+        return StartSubmission({.graphs = parts_.graphs,
+                                .loads = parts_.loads,
+                                .max_graph_bytes = parts_.max_graph_bytes,
+                                .max_graph_nodes = parts_.max_graph_nodes},
+                               call);
+      });
 }
 
 absl::StatusOr<Found> GraphService::FindSubject(const v1::Subject& subject) {
@@ -101,62 +127,43 @@ absl::StatusOr<GraphStore::Load> GraphService::Load(const v1::Subject& subject,
   return parts_.graphs->FindOrLoad(found.digest, found.options, progress);
 }
 
-grpc::ServerReadReactor<v1::SubmitRequest>* GraphService::Submit(
-    Context* context, v1::SubmitResponse* response) {
-  if (const absl::Status status = Allow(*context); !status.ok()) {
-    return RefuseSubmission(status);
-  }
-  return StartSubmission({.graphs = parts_.graphs,
-                          .loads = parts_.loads,
-                          .max_graph_bytes = parts_.max_graph_bytes,
-                          .max_graph_nodes = parts_.max_graph_nodes},
-                         response);
-}
-
-grpc::ServerUnaryReactor* GraphService::Describe(
-    Context* context, const v1::DescribeRequest* request,
-    v1::DescribeResponse* response) {
-  return Answer(context, [&]() -> absl::Status {
-    const absl::StatusOr<Found> found = FindSubject(request->subject());
-    if (!found.ok()) return found.status();
-    const graph::Graph& graph = *found->graph;
-    const GraphSize size = SizeOf(graph);
-    response->set_nodes(size.nodes);
-    response->set_weights(size.weights);
-    response->set_weight_bytes(size.weight_bytes);
-    if (found->model == nullptr) {
-      for (const TensorSpec& spec : SpecsOf(graph, graph.inputs)) {
-        *response->add_inputs() = ToProto(spec);
-      }
-      for (const TensorSpec& spec : SpecsOf(graph, graph.outputs)) {
-        *response->add_outputs() = ToProto(spec);
-      }
-      return absl::OkStatus();
+absl::Status GraphService::Describe(const v1::DescribeRequest& request,
+                                    v1::DescribeResponse& response) {
+  const absl::StatusOr<Found> found = FindSubject(request.subject());
+  if (!found.ok()) return found.status();
+  const graph::Graph& graph = *found->graph;
+  const GraphSize size = SizeOf(graph);
+  response.set_nodes(size.nodes);
+  response.set_weights(size.weights);
+  response.set_weight_bytes(size.weight_bytes);
+  if (found->model == nullptr) {
+    for (const TensorSpec& spec : SpecsOf(graph, graph.inputs)) {
+      *response.add_inputs() = ToProto(spec);
     }
-    const Model& model = found->model->model();
-    for (const TensorSpec& spec : model.inputs()) {
-      *response->add_inputs() = ToProto(spec);
+    for (const TensorSpec& spec : SpecsOf(graph, graph.outputs)) {
+      *response.add_outputs() = ToProto(spec);
     }
-    for (const TensorSpec& spec : model.outputs()) {
-      *response->add_outputs() = ToProto(spec);
-    }
-    response->set_loaded(true);
-    response->set_device(model.device());
-    *response->mutable_load() = ToProto(model.compile_report());
-    for (const Note& note : model.notes())
-      *response->add_notes() = ToProto(note);
     return absl::OkStatus();
-  });
+  }
+  const Model& model = found->model->model();
+  for (const TensorSpec& spec : model.inputs()) {
+    *response.add_inputs() = ToProto(spec);
+  }
+  for (const TensorSpec& spec : model.outputs()) {
+    *response.add_outputs() = ToProto(spec);
+  }
+  response.set_loaded(true);
+  response.set_device(model.device());
+  *response.mutable_load() = ToProto(model.compile_report());
+  for (const Note& note : model.notes()) *response.add_notes() = ToProto(note);
+  return absl::OkStatus();
 }
 
-grpc::ServerWriteReactor<v1::PublishResponse>* GraphService::Publish(
-    Context* context, const v1::PublishRequest* request) {
-  if (const absl::Status status = Allow(*context); !status.ok()) {
-    return RefusedStream<v1::PublishResponse>(status);
-  }
-  const auto stream = ResponseStream<v1::PublishResponse>::Make();
-  return RunOn<v1::PublishResponse>(
-      *parts_.loads, nullptr, stream, [this, stream, request = *request] {
+void GraphService::Publish(v1::PublishRequest request,
+                           const StreamPtr<v1::PublishResponse>& stream) {
+  RunOn<v1::PublishResponse>(
+      *parts_.loads, nullptr, stream,
+      [this, stream, request = std::move(request)] {
         auto result = base::NoThrow(
             [&] { return PublishGraph(request, ProgressTo(stream)); });
         if (result.ok()) {
@@ -205,37 +212,31 @@ absl::StatusOr<v1::PublishResult> GraphService::PublishGraph(
   return result;
 }
 
-grpc::ServerUnaryReactor* GraphService::Unpublish(
-    Context* context, const v1::UnpublishRequest* request,
-    v1::UnpublishResponse*) {
-  return Answer(context, [&]() -> absl::Status {
-    const auto version = ParseVersion(request->model().version());
-    if (!version.ok()) return version.status();
-    return parts_.models->Remove(request->model().name(), *version);
-  });
+absl::Status GraphService::Unpublish(const v1::UnpublishRequest& request,
+                                     v1::UnpublishResponse&) {
+  const auto version = ParseVersion(request.model().version());
+  if (!version.ok()) return version.status();
+  return parts_.models->Remove(request.model().name(), *version);
 }
 
-grpc::ServerWriteReactor<v1::ExecuteResponse>* GraphService::Execute(
-    Context* context, const v1::ExecuteRequest* request) {
-  if (const absl::Status status = Allow(*context); !status.ok()) {
-    return RefusedStream<v1::ExecuteResponse>(status);
+void GraphService::Execute(v1::ExecuteRequest request,
+                           const StreamPtr<v1::ExecuteResponse>& stream) {
+  const absl::StatusOr<Found> found = FindSubject(request.subject());
+  if (!found.ok()) {
+    stream->End(found.status());
+    return;
   }
-  const absl::StatusOr<Found> found = FindSubject(request->subject());
-  if (!found.ok()) return RefusedStream<v1::ExecuteResponse>(found.status());
-  const auto stream = ResponseStream<v1::ExecuteResponse>::Make();
   // What has to be loaded first does not stand in the way of other requests.
   WorkQueue& queue = found->model == nullptr ? *parts_.loads : *parts_.requests;
-  Call call = CallOf(*context);
-  call.cancelled = [stream] { return stream->cancelled(); };
-  // gRPC keeps the request until the stream is done.
-  return RunOn<v1::ExecuteResponse>(
-      queue, found->model.get(), stream, [this, stream, request, call] {
-        if (stream->cancelled()) {
+  RunOn<v1::ExecuteResponse>(
+      queue, found->model.get(), stream,
+      [this, stream, request = std::move(request)] {
+        if (stream->call().cancelled()) {
           stream->End(absl::CancelledError("the client has gone"));
           return;
         }
         auto result = base::NoThrow(
-            [&] { return Run(*request, call, ProgressTo(stream)); });
+            [&] { return Run(request, stream->call(), ProgressTo(stream)); });
         if (result.ok()) {
           v1::ExecuteResponse message;
           *message.mutable_result() = *std::move(result);
@@ -306,14 +307,11 @@ absl::StatusOr<v1::ExecuteResult> GraphService::Run(
   return result;
 }
 
-grpc::ServerWriteReactor<v1::ExplainResponse>* GraphService::Explain(
-    Context* context, const v1::ExplainRequest* request) {
-  if (const absl::Status status = Allow(*context); !status.ok()) {
-    return RefusedStream<v1::ExplainResponse>(status);
-  }
-  const auto stream = ResponseStream<v1::ExplainResponse>::Make();
-  return RunOn<v1::ExplainResponse>(
-      *parts_.loads, nullptr, stream, [this, stream, request = *request] {
+void GraphService::Explain(v1::ExplainRequest request,
+                           const StreamPtr<v1::ExplainResponse>& stream) {
+  RunOn<v1::ExplainResponse>(
+      *parts_.loads, nullptr, stream,
+      [this, stream, request = std::move(request)] {
         auto text = base::NoThrow(
             [&] { return ExplainStage(request, ProgressTo(stream)); });
         if (text.ok()) {
@@ -339,18 +337,13 @@ absl::StatusOr<std::string> GraphService::ExplainStage(
   return text;
 }
 
-grpc::ServerWriteReactor<v1::BenchmarkResponse>* GraphService::Benchmark(
-    Context* context, const v1::BenchmarkRequest* request) {
-  if (const absl::Status status = Allow(*context); !status.ok()) {
-    return RefusedStream<v1::BenchmarkResponse>(status);
-  }
-  const auto stream = ResponseStream<v1::BenchmarkResponse>::Make();
-  const absl::Time deadline = DeadlineOf(*context);
-  return RunOn<v1::BenchmarkResponse>(
-      *parts_.loads, nullptr, stream, [this, stream, request, deadline] {
-        auto report = base::NoThrow([&] {
-          return Measure(*request, deadline, *stream, ProgressTo(stream));
-        });
+void GraphService::Benchmark(v1::BenchmarkRequest request,
+                             const StreamPtr<v1::BenchmarkResponse>& stream) {
+  RunOn<v1::BenchmarkResponse>(
+      *parts_.measurements, nullptr, stream,
+      [this, stream, request = std::move(request)] {
+        auto report = base::NoThrow(
+            [&] { return Measure(request, *stream, ProgressTo(stream)); });
         if (report.ok()) {
           v1::BenchmarkResponse message;
           *message.mutable_report() = *std::move(report);
@@ -361,7 +354,7 @@ grpc::ServerWriteReactor<v1::BenchmarkResponse>* GraphService::Benchmark(
 }
 
 absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
-    const v1::BenchmarkRequest& request, absl::Time deadline,
+    const v1::BenchmarkRequest& request,
     const ResponseStream<v1::BenchmarkResponse>& stream,
     const Progress& progress) {
   if (request.runs() < 1 || request.runs() > kMaxRuns || request.warmup() < 0 ||
@@ -410,9 +403,10 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
     if (stream.cancelled()) return absl::CancelledError("the client has gone");
     if (i == request.warmup()) model->ResetStatistics();
     const int64_t begin_ns = telemetry::Clock::NowNs();
-    QUERN_RETURN_IF_ERROR(
-        model->Run(run.binding, inputs.views, targets, {.deadline = deadline})
-            .status());
+    QUERN_RETURN_IF_ERROR(model
+                              ->Run(run.binding, inputs.views, targets,
+                                    {.deadline = stream.call().deadline})
+                              .status());
     const int64_t end_ns = telemetry::Clock::NowNs();
     if (i >= request.warmup()) {
       milliseconds.push_back(static_cast<double>(end_ns - begin_ns) * 1e-6);
@@ -434,37 +428,32 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
   return report;
 }
 
-grpc::ServerUnaryReactor* GraphService::ListDevices(
-    Context* context, const v1::ListDevicesRequest*,
-    v1::ListDevicesResponse* response) {
-  return Answer(context, [&]() -> absl::Status {
-    for (const DeviceReport& device : parts_.engine->Devices()) {
-      *response->add_devices() = ToProto(device);
-    }
-    return absl::OkStatus();
-  });
+absl::Status GraphService::ListDevices(const v1::ListDevicesRequest&,
+                                       v1::ListDevicesResponse& response) {
+  for (const DeviceReport& device : parts_.engine->Devices()) {
+    *response.add_devices() = ToProto(device);
+  }
+  return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* GraphService::DescribeVocabulary(
-    Context* context, const v1::DescribeVocabularyRequest*,
-    v1::DescribeVocabularyResponse* response) {
-  return Answer(context, [&]() -> absl::Status {
-    for (const graph_import::Entry& entry : graph_import::Vocabulary()) {
-      v1::VocabularyEntry* proto = response->add_entries();
-      proto->set_op(entry.op);
-      proto->set_meaning(entry.meaning);
-      proto->set_least_operands(entry.least_operands);
-      proto->set_greatest_operands(entry.greatest_operands);
-      proto->set_results(entry.one_result ? 1 : -1);
-      for (const graph_import::Parameter& parameter : entry.parameters) {
-        v1::VocabularyEntry::Parameter* p = proto->add_parameters();
-        p->set_name(parameter.name);
-        p->set_type(graph_import::Name(parameter.type));
-        p->set_optional(parameter.optional);
-      }
+absl::Status GraphService::DescribeVocabulary(
+    const v1::DescribeVocabularyRequest&,
+    v1::DescribeVocabularyResponse& response) {
+  for (const graph_import::Entry& entry : graph_import::Vocabulary()) {
+    v1::VocabularyEntry* proto = response.add_entries();
+    proto->set_op(entry.op);
+    proto->set_meaning(entry.meaning);
+    proto->set_least_operands(entry.least_operands);
+    proto->set_greatest_operands(entry.greatest_operands);
+    proto->set_results(entry.one_result ? 1 : -1);
+    for (const graph_import::Parameter& parameter : entry.parameters) {
+      v1::VocabularyEntry::Parameter* p = proto->add_parameters();
+      p->set_name(parameter.name);
+      p->set_type(graph_import::Name(parameter.type));
+      p->set_optional(parameter.optional);
     }
-    return absl::OkStatus();
-  });
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace quern::server

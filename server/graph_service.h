@@ -3,26 +3,25 @@
 // The GraphService: takes graphs in, compiles, runs, explains and measures
 // them, and publishes them as models.
 //
-// gRPC calls it from its own threads, which only read and write the wire;
-// imports, loads and measurements go to one queue, runs to another.
+// It is called on threads that only read and write the wire; imports, loads and
+// measurements go to one queue, runs to another.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "engine/engine.h"
 #include "engine/telemetry/metrics.h"
-#include "proto/quern/v1/graph_service.grpc.pb.h"
+#include "proto/quern/v1/graph_service.pb.h"
 #include "server/admission.h"
 #include "server/authorizer.h"
 #include "server/graph_store.h"
+#include "server/grpc/grpc_method.h"
 #include "server/model_store.h"
-#include "server/rpc.h"
 #include "server/subject.h"
 #include "server/work_queue.h"
 
@@ -37,43 +36,45 @@ struct GraphServiceParts {
   GraphStore* graphs = nullptr;
   WorkQueue* requests = nullptr;
   WorkQueue* loads = nullptr;
+  WorkQueue* measurements = nullptr;
   telemetry::Metrics* metrics = nullptr;
   int64_t max_message_bytes = 0;
   int64_t max_graph_bytes = 0;
   int64_t max_graph_nodes = 0;
 };
 
-class GraphService final : public v1::GraphService::CallbackService {
+inline constexpr char kGraphServiceName[] = "quern.v1.GraphService";
+
+class GraphService {
  public:
   explicit GraphService(const GraphServiceParts& parts);
 
+  // Adds its methods, which it outlives. All of it is for those who may send
+  // graphs.
+  void AddTo(GrpcMethods& methods);
+
  private:
-  using Context = grpc::CallbackServerContext;
-  using Reactor = grpc::ServerUnaryReactor;
   template <typename Response>
   using StreamPtr = std::shared_ptr<ResponseStream<Response>>;
 
-  grpc::ServerReadReactor<v1::SubmitRequest>* Submit(
-      Context* context, v1::SubmitResponse* response) override;
-  Reactor* Describe(Context* context, const v1::DescribeRequest* request,
-                    v1::DescribeResponse* response) override;
-  grpc::ServerWriteReactor<v1::PublishResponse>* Publish(
-      Context* context, const v1::PublishRequest* request) override;
-  Reactor* Unpublish(Context* context, const v1::UnpublishRequest* request,
-                     v1::UnpublishResponse* response) override;
-  grpc::ServerWriteReactor<v1::ExecuteResponse>* Execute(
-      Context* context, const v1::ExecuteRequest* request) override;
-  grpc::ServerWriteReactor<v1::ExplainResponse>* Explain(
-      Context* context, const v1::ExplainRequest* request) override;
-  grpc::ServerWriteReactor<v1::BenchmarkResponse>* Benchmark(
-      Context* context, const v1::BenchmarkRequest* request) override;
-  Reactor* ListDevices(Context* context, const v1::ListDevicesRequest* request,
-                       v1::ListDevicesResponse* response) override;
-  Reactor* DescribeVocabulary(
-      Context* context, const v1::DescribeVocabularyRequest* request,
-      v1::DescribeVocabularyResponse* response) override;
+  absl::Status Describe(const v1::DescribeRequest& request,
+                        v1::DescribeResponse& response);
+  absl::Status Unpublish(const v1::UnpublishRequest& request,
+                         v1::UnpublishResponse& response);
+  absl::Status ListDevices(const v1::ListDevicesRequest& request,
+                           v1::ListDevicesResponse& response);
+  absl::Status DescribeVocabulary(const v1::DescribeVocabularyRequest& request,
+                                  v1::DescribeVocabularyResponse& response);
+  void Publish(v1::PublishRequest request,
+               const StreamPtr<v1::PublishResponse>& stream);
+  void Execute(v1::ExecuteRequest request,
+               const StreamPtr<v1::ExecuteResponse>& stream);
+  void Explain(v1::ExplainRequest request,
+               const StreamPtr<v1::ExplainResponse>& stream);
+  void Benchmark(v1::BenchmarkRequest request,
+                 const StreamPtr<v1::BenchmarkResponse>& stream);
 
-  // The calls, to their ends. `Response` is the stream's message.
+  // The calls, to their ends.
   absl::StatusOr<v1::PublishResult> PublishGraph(
       const v1::PublishRequest& request, const Progress& progress);
   absl::StatusOr<v1::ExecuteResult> Run(const v1::ExecuteRequest& request,
@@ -82,14 +83,9 @@ class GraphService final : public v1::GraphService::CallbackService {
   absl::StatusOr<std::string> ExplainStage(const v1::ExplainRequest& request,
                                            const Progress& progress);
   absl::StatusOr<v1::BenchmarkReport> Measure(
-      const v1::BenchmarkRequest& request, absl::Time deadline,
+      const v1::BenchmarkRequest& request,
       const ResponseStream<v1::BenchmarkResponse>& stream,
       const Progress& progress);
-
-  // All of the service is for those who may send graphs.
-  absl::Status Allow(const Context& context) const;
-  // Answers a call that is allowed by what `answer` says.
-  Reactor* Answer(Context* context, absl::FunctionRef<absl::Status()> answer);
 
   // The subject's model, loaded if need be.
   absl::StatusOr<GraphStore::Load> Load(const v1::Subject& subject,

@@ -8,6 +8,7 @@
 
 #include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
+#include "server/grpc/grpc_method.h"
 #include "server/quoted.h"
 #include "server/reports.h"
 #include "server/subject.h"
@@ -43,10 +44,24 @@ KernelService::KernelService(const KernelServiceParts& parts)
       default_device_(DefaultDevice(*parts.engine)),
       watches_(parts.max_watches, parts.metrics) {}
 
-grpc::ServerUnaryReactor* KernelService::Answer(
-    Context* context, absl::FunctionRef<absl::Status()> answer) {
-  return Unary(context, *parts_.authorizer, Access::kGraph,
-               [&](const Call&, Done done) { done(base::NoThrow(answer)); });
+void KernelService::AddTo(GrpcMethods& methods) {
+  const Authorizer* authorizer = parts_.authorizer;
+  const auto path = [](const char* method) {
+    return absl::StrCat("/", kKernelServiceName, "/", method);
+  };
+  methods[path("ListKernels")] = AnswerMethod(authorizer, Access::kGraph, this,
+                                              &KernelService::ListKernels);
+  methods[path("GetKernel")] =
+      AnswerMethod(authorizer, Access::kGraph, this, &KernelService::GetKernel);
+  methods[path("ResetWindow")] = AnswerMethod(authorizer, Access::kGraph, this,
+                                              &KernelService::ResetWindow);
+  methods[path("WatchKernels")] =
+      StreamMethod<v1::WatchKernelsRequest, v1::WatchKernelsResponse>(
+          authorizer, Access::kGraph,
+          [this](const v1::WatchKernelsRequest& request,
+                 std::shared_ptr<KernelWatches::Stream> stream) {
+            WatchKernels(request, std::move(stream));
+          });
 }
 
 absl::StatusOr<StatisticsWindow::Models> KernelService::Loaded(
@@ -62,93 +77,78 @@ absl::StatusOr<StatisticsWindow::Models> KernelService::Loaded(
   return StatisticsWindow::Models{std::move(found.model)};
 }
 
-grpc::ServerUnaryReactor* KernelService::ListKernels(
-    Context* context, const v1::ListKernelsRequest* request,
-    v1::ListKernelsResponse* response) {
-  return Answer(context, [&]() -> absl::Status {
-    QUERN_ASSIGN_OR_RETURN(
-        const StatisticsWindow::Models models,
-        Loaded(request->has_subject() ? &request->subject() : nullptr));
-    std::vector<v1::Activity> activities;
-    if (request->in_window()) {
-      base::MutexLock lock(&mutex_);
-      activities = window_.Read(models);
-      *response->mutable_window() = DurationOf(window_.age_ns());
-    } else {
-      activities = StatisticsWindow().Read(models);
-    }
-    for (v1::Activity& activity : activities) {
-      *response->add_loaded() = std::move(activity);
-    }
-    return absl::OkStatus();
-  });
-}
-
-grpc::ServerUnaryReactor* KernelService::GetKernel(
-    Context* context, const v1::GetKernelRequest* request,
-    v1::GetKernelResponse* response) {
-  return Answer(context, [&]() -> absl::Status {
-    QUERN_ASSIGN_OR_RETURN(const StatisticsWindow::Models models,
-                           Loaded(&request->subject()));
-    const Model& model = models.front()->model();
-    response->set_label(models.front()->label());
-    for (v1::KernelStatistics& kernel :
-         ToProto(model.Kernels(), model.notes())) {
-      if (kernel.name() == request->kernel()) {
-        *response->mutable_statistics() = std::move(kernel);
-      }
-    }
-    if (!response->has_statistics()) {
-      return absl::NotFoundError(absl::StrCat(
-          models.front()->label(), " has no kernel ", Quoted(request->kernel()),
-          "; ListKernels tells those it has"));
-    }
-    const auto explain = [&](Stage stage) {
-      return model.Explain(stage, request->kernel());
-    };
-    QUERN_ASSIGN_OR_RETURN(*response->mutable_loops(), explain(Stage::kKernel));
-    QUERN_ASSIGN_OR_RETURN(*response->mutable_source(),
-                           explain(Stage::kSource));
-    QUERN_ASSIGN_OR_RETURN(*response->mutable_assembly(), explain(Stage::kAsm));
-    const auto size = static_cast<int64_t>(response->ByteSizeLong());
-    if (size > parts_.max_message_bytes) {
-      response->Clear();
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the answer has ", size, " bytes, allowed are ",
-                       parts_.max_message_bytes, " (--max-message-bytes)"));
-    }
-    return absl::OkStatus();
-  });
-}
-
-grpc::ServerUnaryReactor* KernelService::ResetWindow(
-    Context* context, const v1::ResetWindowRequest*, v1::ResetWindowResponse*) {
-  return Answer(context, [&]() -> absl::Status {
+absl::Status KernelService::ListKernels(const v1::ListKernelsRequest& request,
+                                        v1::ListKernelsResponse& response) {
+  QUERN_ASSIGN_OR_RETURN(
+      const StatisticsWindow::Models models,
+      Loaded(request.has_subject() ? &request.subject() : nullptr));
+  std::vector<v1::Activity> activities;
+  if (request.in_window()) {
     base::MutexLock lock(&mutex_);
-    window_.Begin(AllLoaded(*parts_.models, *parts_.graphs));
-    return absl::OkStatus();
-  });
+    activities = window_.Read(models);
+    *response.mutable_window() = DurationOf(window_.age_ns());
+  } else {
+    activities = StatisticsWindow().Read(models);
+  }
+  for (v1::Activity& activity : activities) {
+    *response.add_loaded() = std::move(activity);
+  }
+  return absl::OkStatus();
 }
 
-grpc::ServerWriteReactor<v1::WatchKernelsResponse>* KernelService::WatchKernels(
-    Context* context, const v1::WatchKernelsRequest* request) {
-  const auto refuse = [](const absl::Status& status) {
-    return RefusedStream<v1::WatchKernelsResponse>(status);
+absl::Status KernelService::GetKernel(const v1::GetKernelRequest& request,
+                                      v1::GetKernelResponse& response) {
+  QUERN_ASSIGN_OR_RETURN(const StatisticsWindow::Models models,
+                         Loaded(&request.subject()));
+  const Model& model = models.front()->model();
+  response.set_label(models.front()->label());
+  for (v1::KernelStatistics& kernel : ToProto(model.Kernels(), model.notes())) {
+    if (kernel.name() == request.kernel()) {
+      *response.mutable_statistics() = std::move(kernel);
+    }
+  }
+  if (!response.has_statistics()) {
+    return absl::NotFoundError(absl::StrCat(
+        models.front()->label(), " has no kernel ", Quoted(request.kernel()),
+        "; ListKernels tells those it has"));
+  }
+  const auto explain = [&](Stage stage) {
+    return model.Explain(stage, request.kernel());
   };
-  const absl::Status allowed =
-      Authorize(*context, *parts_.authorizer, Access::kGraph);
-  if (!allowed.ok()) return refuse(allowed);
-  const absl::StatusOr<nanoseconds> period = PeriodOf(*request);
-  if (!period.ok()) return refuse(period.status());
-  auto stream = KernelWatches::Stream::Make();
-  auto* reactor = stream.get();
+  QUERN_ASSIGN_OR_RETURN(*response.mutable_loops(), explain(Stage::kKernel));
+  QUERN_ASSIGN_OR_RETURN(*response.mutable_source(), explain(Stage::kSource));
+  QUERN_ASSIGN_OR_RETURN(*response.mutable_assembly(), explain(Stage::kAsm));
+  const auto size = static_cast<int64_t>(response.ByteSizeLong());
+  if (size > parts_.max_message_bytes) {
+    response.Clear();
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the answer has ", size, " bytes, allowed are ",
+                     parts_.max_message_bytes, " (--max-message-bytes)"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status KernelService::ResetWindow(const v1::ResetWindowRequest&,
+                                        v1::ResetWindowResponse&) {
+  base::MutexLock lock(&mutex_);
+  window_.Begin(AllLoaded(*parts_.models, *parts_.graphs));
+  return absl::OkStatus();
+}
+
+void KernelService::WatchKernels(
+    const v1::WatchKernelsRequest& request,
+    std::shared_ptr<KernelWatches::Stream> stream) {
+  const absl::StatusOr<nanoseconds> period = PeriodOf(request);
+  if (!period.ok()) {
+    stream->End(period.status());
+    return;
+  }
   watches_.Add(
       std::move(stream),
-      [this, subject = request->has_subject()
-                           ? std::make_shared<v1::Subject>(request->subject())
+      [this, subject = request.has_subject()
+                           ? std::make_shared<v1::Subject>(request.subject())
                            : nullptr] { return Loaded(subject.get()); },
       *period);
-  return reactor;
 }
 
 }  // namespace quern::server

@@ -4,18 +4,19 @@
 // and again.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
 #include "engine/telemetry/metrics.h"
-#include "proto/quern/v1/kernel_service.grpc.pb.h"
+#include "proto/quern/v1/kernel_service.pb.h"
 #include "server/authorizer.h"
 #include "server/graph_store.h"
+#include "server/grpc/grpc_call.h"
 #include "server/kernel_watches.h"
 #include "server/model_store.h"
 #include "server/statistics_window.h"
@@ -33,28 +34,27 @@ struct KernelServiceParts {
   int max_watches = 0;
 };
 
-class KernelService final : public v1::KernelService::CallbackService {
+inline constexpr char kKernelServiceName[] = "quern.v1.KernelService";
+
+class KernelService {
  public:
   explicit KernelService(const KernelServiceParts& parts);
+
+  // Adds its methods, which it outlives.
+  void AddTo(GrpcMethods& methods);
 
   // Ends the calls that would go on for ever, and takes no more of them.
   void EndWatches() { watches_.Stop(); }
 
  private:
-  using Context = grpc::CallbackServerContext;
-  using Reactor = grpc::ServerUnaryReactor;
-
-  Reactor* ListKernels(Context* context, const v1::ListKernelsRequest* request,
-                       v1::ListKernelsResponse* response) override;
-  Reactor* GetKernel(Context* context, const v1::GetKernelRequest* request,
-                     v1::GetKernelResponse* response) override;
-  Reactor* ResetWindow(Context* context, const v1::ResetWindowRequest* request,
-                       v1::ResetWindowResponse* response) override;
-  grpc::ServerWriteReactor<v1::WatchKernelsResponse>* WatchKernels(
-      Context* context, const v1::WatchKernelsRequest* request) override;
-
-  // Answers a call that is allowed by what `answer` says.
-  Reactor* Answer(Context* context, absl::FunctionRef<absl::Status()> answer);
+  absl::Status ListKernels(const v1::ListKernelsRequest& request,
+                           v1::ListKernelsResponse& response);
+  absl::Status GetKernel(const v1::GetKernelRequest& request,
+                         v1::GetKernelResponse& response);
+  absl::Status ResetWindow(const v1::ResetWindowRequest& request,
+                           v1::ResetWindowResponse& response);
+  void WatchKernels(const v1::WatchKernelsRequest& request,
+                    std::shared_ptr<KernelWatches::Stream> stream);
 
   // What is loaded of `subject`, or all that is loaded if there is none.
   // kFailedPrecondition if it is not loaded.

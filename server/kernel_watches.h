@@ -20,7 +20,7 @@
 #include "engine/base/mutex.h"
 #include "engine/telemetry/metrics.h"
 #include "proto/quern/v1/kernel_service.pb.h"
-#include "server/rpc.h"
+#include "server/grpc/grpc_method.h"
 #include "server/statistics_window.h"
 
 namespace quern::server {

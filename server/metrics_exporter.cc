@@ -11,7 +11,7 @@
 
 #include "engine/base/status_macros.h"
 #include "server/derived_metrics.h"
-#include "server/http_server.h"
+#include "server/http/http_server.h"
 
 namespace quern::server {
 namespace {
@@ -131,7 +131,7 @@ class HttpExporter final : public MetricsExporter {
       };
       return found;
     };
-    QUERN_ASSIGN_OR_RETURN(server_, HttpServer::Start(options, route, metrics));
+    QUERN_ASSIGN_OR_RETURN(server_, StartHttpServer(options, route, metrics));
     return absl::OkStatus();
   }
 
@@ -149,7 +149,7 @@ class HttpExporter final : public MetricsExporter {
   const telemetry::Metrics& metrics_;
   const ListLoaded list_loaded_;
   const std::unique_ptr<MachineMeter> machine_;  // Null without nv_ names.
-  std::unique_ptr<HttpServer> server_;           // Ends before what it shows.
+  std::unique_ptr<Listener> server_;             // Ends before what it shows.
 };
 
 }  // namespace

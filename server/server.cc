@@ -3,9 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -14,9 +12,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 
 #include "engine/base/mutex.h"
 #include "engine/base/status_macros.h"
@@ -24,10 +19,12 @@
 #include "server/authorizer.h"
 #include "server/graph_service.h"
 #include "server/graph_store.h"
-#include "server/grpc_listener.h"
+#include "server/grpc/grpc_health.h"
+#include "server/grpc/grpc_reflection.h"
+#include "server/grpc/grpc_server.h"
 #include "server/health.h"
-#include "server/http_server.h"
-#include "server/http_v2.h"
+#include "server/http/http_server.h"
+#include "server/http/http_v2.h"
 #include "server/kernel_service.h"
 #include "server/metrics_exporter.h"
 #include "server/model_store.h"
@@ -42,49 +39,39 @@
 namespace quern::server {
 namespace {
 
+// Requests go before loads, as before the processes that compile for them.
+constexpr int kLoadNiceness = 10;
 // How long a client takes to send again what was just answered or refused.
 constexpr absl::Duration kFarewell = absl::Milliseconds(100);
-constexpr char kV2ServiceName[] = "inference.GRPCInferenceService";
-constexpr char kGraphServiceName[] = "quern.v1.GraphService";
-constexpr char kKernelServiceName[] = "quern.v1.KernelService";
 
-absl::StatusOr<std::string> ReadPem(const char* flag, const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)),
-                   std::istreambuf_iterator<char>());
-  if (!file.good() && text.empty()) {
-    return absl::NotFoundError(absl::StrCat(flag, ": cannot read ", path));
-  }
-  return text;
+// They parse and copy; requests are worked on elsewhere.
+int WireThreads() {
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4,
+                    2, 8);
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(
-    const Config& config) {
-  if (config.tls_cert.empty()) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions options;
-  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  QUERN_ASSIGN_OR_RETURN(pair.cert_chain,
-                         ReadPem("--tls-cert", config.tls_cert));
-  QUERN_ASSIGN_OR_RETURN(pair.private_key,
-                         ReadPem("--tls-key", config.tls_key));
-  options.pem_key_cert_pairs.push_back(std::move(pair));
-  if (!config.tls_client_ca.empty()) {
-    QUERN_ASSIGN_OR_RETURN(options.pem_root_certs,
-                           ReadPem("--tls-client-ca", config.tls_client_ca));
-    options.client_certificate_request =
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
-  }
-  return grpc::SslServerCredentials(options);
-}
-
-// What a peer over gRPC may take up.
-void AddLimits(const Config& config, grpc::ServerBuilder& builder) {
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
-                             config.grpc_max_streams);
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
-                             config.grpc_handshake_timeout_s * 1000);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
-                             config.grpc_idle_timeout_s * 1000);
+GrpcServerOptions GrpcOptionsOf(const Config& config, Admission* admission,
+                                WorkQueue* requests) {
+  GrpcServerOptions options;
+  options.address = config.grpc_address;
+  options.flag = "--grpc-address";
+  options.threads = WireThreads();
+  options.max_connections = config.grpc_max_connections;
+  options.max_streams = config.grpc_max_streams;
+  options.max_message_bytes = config.max_message_bytes;
+  options.admission = admission;
+  options.defer = [requests](const void* owner, std::function<void()> work) {
+    return requests->Add(owner, std::move(work));
+  };
+  options.handshake_timeout = absl::Seconds(config.grpc_handshake_timeout_s);
+  options.idle_timeout = absl::Seconds(config.grpc_idle_timeout_s);
+  options.read_timeout = absl::Seconds(config.grpc_read_timeout_s);
+  options.write_timeout = absl::Seconds(config.grpc_write_timeout_s);
+  options.tls_cert = config.tls_cert;
+  options.tls_key = config.tls_key;
+  options.tls_client_ca = config.tls_client_ca;
+  options.tls_protocol = "h2";
+  return options;
 }
 
 HttpServerOptions HttpOptionsOf(const Config& config, Admission* admission) {
@@ -92,9 +79,7 @@ HttpServerOptions HttpOptionsOf(const Config& config, Admission* admission) {
   options.address = config.http_address;
   options.listener = "http";
   options.flag = "--http-address";
-  // They parse and copy; requests are worked on elsewhere.
-  options.threads = std::clamp(
-      static_cast<int>(std::thread::hardware_concurrency()) / 4, 2, 8);
+  options.threads = WireThreads();
   options.max_connections = config.http_max_connections;
   options.max_header_bytes = config.http_max_header_bytes;
   options.admission = admission;
@@ -107,11 +92,12 @@ HttpServerOptions HttpOptionsOf(const Config& config, Admission* admission) {
   return options;
 }
 
-class GrpcServer final : public Server {
+class DaemonServer final : public Server {
  public:
-  GrpcServer(const Config& config, Engine* engine, telemetry::Metrics* metrics,
-             Authorizer authorizer, std::unique_ptr<ModelStore> models,
-             std::unique_ptr<Repository> repository)
+  DaemonServer(const Config& config, Engine* engine,
+               telemetry::Metrics* metrics, Authorizer authorizer,
+               std::unique_ptr<ModelStore> models,
+               std::unique_ptr<Repository> repository)
       : config_(config),
         engine_(*engine),
         metrics_(*metrics),
@@ -119,7 +105,8 @@ class GrpcServer final : public Server {
         requests_("requests", config.request_threads, 2 * config.contexts,
                   config.max_queued_requests),
         loads_("loads", config.load_threads, config.load_threads,
-               config.max_queued_loads),
+               config.max_queued_loads, kLoadNiceness),
+        measurements_("measurements", 1, 1, config.max_queued_loads),
         models_(std::move(models)),
         graphs_(config.max_stored_bytes, config.max_loaded_models, engine),
         admission_({.pending_per_model = config.max_pending_per_model,
@@ -135,7 +122,6 @@ class GrpcServer final : public Server {
                       .metrics = metrics,
                       .max_message_bytes = config.max_message_bytes,
                       .loads_allowed = config.model_control_mode != "poll"}),
-        v2_service_(&v2_handlers_, &authorizer_),
         graph_service_({.engine = engine,
                         .authorizer = &authorizer_,
                         .admission = &admission_,
@@ -143,6 +129,7 @@ class GrpcServer final : public Server {
                         .graphs = &graphs_,
                         .requests = &requests_,
                         .loads = &loads_,
+                        .measurements = &measurements_,
                         .metrics = metrics,
                         .max_message_bytes = config.max_message_bytes,
                         .max_graph_bytes = config.max_graph_bytes,
@@ -157,37 +144,18 @@ class GrpcServer final : public Server {
     metrics_.Set(telemetry::Metric::kBuildInfo, {kVersion}, 1);
   }
 
-  ~GrpcServer() override { Shutdown(); }
+  ~DaemonServer() override { Shutdown(); }
 
   absl::Status Listen() {
-    grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    grpc::ServerBuilder builder;
+    GrpcMethods methods;
+    AddV2Service(&v2_handlers_, &authorizer_, methods);
+    graph_service_.AddTo(methods);
+    kernel_service_.AddTo(methods);
+    grpc_health_.AddTo(&authorizer_, methods);
+    AddReflection(&authorizer_, Services(), methods);
     QUERN_ASSIGN_OR_RETURN(
-        const std::shared_ptr<grpc::ServerCredentials> credentials,
-        CredentialsOf(config_));
-    QUERN_ASSIGN_OR_RETURN(
-        grpc_listener_,
-        GrpcListener::Bind({.address = config_.grpc_address,
-                            .max_connections = config_.grpc_max_connections},
-                           &metrics_));
-    auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
-        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-        credentials);
-    AddLimits(config_, builder);
-    builder.SetMaxReceiveMessageSize(
-        static_cast<int>(config_.max_message_bytes));
-    builder.SetMaxSendMessageSize(static_cast<int>(config_.max_message_bytes));
-    builder.RegisterService(&v2_service_);
-    builder.RegisterService(&graph_service_);
-    builder.RegisterService(&kernel_service_);
-    grpc_ = builder.BuildAndStart();
-    if (grpc_ == nullptr) {
-      return absl::UnavailableError(
-          absl::StrCat("cannot serve at ", config_.grpc_address));
-    }
-    grpc_listener_->Serve(std::move(acceptor));
-    SetHealthy(false);
+        grpc_, StartGrpcServer(GrpcOptionsOf(config_, &admission_, &requests_),
+                               std::move(methods), &metrics_));
     if (config_.http_address != "none") QUERN_RETURN_IF_ERROR(ListenHttp());
     if (config_.metrics_address == "none") return absl::OkStatus();
     QUERN_ASSIGN_OR_RETURN(exporter_,
@@ -234,23 +202,22 @@ class GrpcServer final : public Server {
       if (http_ != nullptr) http_->Stop(deadline);
       ServeOut(deadline);
       kernel_service_.EndWatches();
-      grpc_listener_->Stop();
+      grpc_health_.EndWatches();
       // Waits for the calls in flight; at the deadline they are cancelled.
-      grpc_->Shutdown(absl::ToChronoTime(deadline));
+      grpc_->Stop(deadline);
       requests_.Shutdown();
       loads_.Shutdown();
+      measurements_.Shutdown();
       // Both wait for a turn, which takes as long as a load or a device does.
       poller_.reset();
       health_.reset();
-      grpc_->Wait();
       grpc_.reset();
     }
     exporter_.reset();
   }
 
   std::string ReadyLine() const override {
-    std::string line =
-        absl::StrCat("quernd ready grpc=", grpc_listener_->address());
+    std::string line = absl::StrCat("quernd ready grpc=", grpc_->address());
     if (http_ != nullptr) absl::StrAppend(&line, " http=", http_->address());
     if (exporter_ != nullptr) {
       absl::StrAppend(&line, " metrics=", exporter_->address());
@@ -259,15 +226,20 @@ class GrpcServer final : public Server {
   }
 
  private:
+  static std::vector<std::string> Services() {
+    return {kV2ServiceName, kGraphServiceName, kKernelServiceName,
+            "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"};
+  }
+
   absl::Status ListenHttp() {
     HttpRouter router = MakeHttpV2Router(
         &v2_handlers_, &authorizer_,
         {.max_message_bytes = config_.max_message_bytes,
          .max_json_bytes =
              std::min(config_.http_max_json_bytes, config_.max_message_bytes)});
-    QUERN_ASSIGN_OR_RETURN(
-        http_, HttpServer::Start(HttpOptionsOf(config_, &admission_),
-                                 std::move(router), &metrics_));
+    QUERN_ASSIGN_OR_RETURN(http_,
+                           StartHttpServer(HttpOptionsOf(config_, &admission_),
+                                           std::move(router), &metrics_));
     return absl::OkStatus();
   }
 
@@ -277,9 +249,8 @@ class GrpcServer final : public Server {
     TellReady();
   }
 
-  // gRPC says "cancelled" to a call that comes in the moment in which it shuts
-  // down, and no client takes that for an invitation to go elsewhere. So
-  // requests are refused with the right word first, until those who have one
+  // A client whose connection ends may not know whether its request was begun.
+  // So requests are refused with the right word first, until those who have one
   // under way have been told.
   void ServeOut(absl::Time deadline) {
     admission_.Close();
@@ -301,13 +272,7 @@ class GrpcServer final : public Server {
   void TellReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(ready_mutex_) {
     const bool ready = healthy_ && !draining_;
     v2_handlers_.SetReady(ready);
-    if (auto* health = grpc_->GetHealthCheckService(); health != nullptr) {
-      health->SetServingStatus(ready);
-      health->SetServingStatus("", ready);
-      health->SetServingStatus(kV2ServiceName, ready);
-      health->SetServingStatus(kGraphServiceName, ready);
-      health->SetServingStatus(kKernelServiceName, ready);
-    }
+    grpc_health_.SetServing(ready);
     if (ready && at_first_ready_ != nullptr) {
       std::exchange(at_first_ready_, nullptr)();
     }
@@ -318,18 +283,18 @@ class GrpcServer final : public Server {
   telemetry::Metrics& metrics_;
   WorkQueue requests_;
   WorkQueue loads_;
+  WorkQueue measurements_;
   const std::unique_ptr<ModelStore> models_;
   GraphStore graphs_;
   Admission admission_;
   const Authorizer authorizer_;
   const std::unique_ptr<Repository> repository_;
   V2Handlers v2_handlers_;
-  V2Service v2_service_;
   GraphService graph_service_;
   KernelService kernel_service_;
-  std::unique_ptr<GrpcListener> grpc_listener_;
-  std::unique_ptr<grpc::Server> grpc_;
-  std::unique_ptr<HttpServer> http_;
+  GrpcHealth grpc_health_{Services()};
+  std::unique_ptr<Listener> grpc_;
+  std::unique_ptr<Listener> http_;
   std::unique_ptr<MetricsExporter> exporter_;
   base::Mutex ready_mutex_;
   bool healthy_ ABSL_GUARDED_BY(ready_mutex_) = false;
@@ -356,7 +321,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
                         .max_graph_nodes = config.max_graph_nodes,
                         .threads = config.load_threads},
                        engine, models.get()));
-  auto server = std::make_unique<GrpcServer>(
+  auto server = std::make_unique<DaemonServer>(
       config, engine, metrics, std::move(authorizer), std::move(models),
       std::move(repository));
   QUERN_RETURN_IF_ERROR(server->Listen());

@@ -11,18 +11,19 @@
 
 #include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
+#include "proto/quern/v1/graph_service.pb.h"
 #include "server/codec.h"
 #include "server/digest.h"
 #include "server/import/graph/graph_import.h"
 #include "server/import/onnx/importer.h"
 #include "server/reports.h"
-#include "server/rpc.h"
 #include "server/subject.h"
 
 namespace quern::server {
 namespace {
 
 constexpr int kMaxFixedInputs = 256;
+constexpr size_t kMaxChunkBytes = size_t{4} << 20;
 
 absl::StatusOr<graph::Graph> ImportGraphBytes(const std::string& bytes,
                                               const SubmissionParts& parts) {
@@ -122,54 +123,29 @@ absl::Status CheckHeader(const v1::SubmitHeader& header, int64_t max_bytes) {
   return absl::OkStatus();
 }
 
-class RefusedSubmission final
-    : public grpc::ServerReadReactor<v1::SubmitRequest> {
+// What has come of a submission, from its first message to its import.
+class Submission {
  public:
-  explicit RefusedSubmission(const absl::Status& status) {
-    Finish(ToGrpc(status));
-  }
-  void OnDone() override { delete this; }
-};
+  Submission(const SubmissionParts& parts, std::shared_ptr<GrpcCall> call)
+      : parts_(parts), call_(std::move(call)) {}
 
-class Submission final : public grpc::ServerReadReactor<v1::SubmitRequest> {
- public:
-  Submission(const SubmissionParts& parts, v1::SubmitResponse* response)
-      : parts_(parts), response_(*response) {
-    StartRead(&message_);
-  }
-
-  ~Submission() override {
+  ~Submission() {
     if (reserved_ > 0) parts_.graphs->Release(reserved_);
   }
 
-  void OnReadDone(bool ok) override {
-    if (!ok) {
-      EndOfStream();
-      return;
-    }
-    const absl::Status status = Take();
-    if (!status.ok() || finished_early_) {
-      Finish(ToGrpc(status));
-      return;
-    }
-    StartRead(&message_);
-  }
-
-  void OnDone() override { delete this; }
-
- private:
-  absl::Status Take() {
-    if (message_.part_case() == v1::SubmitRequest::kHeader) {
+  // Takes one message more. True if the call has its answer.
+  absl::StatusOr<bool> Take(v1::SubmitRequest message) {
+    if (message.part_case() == v1::SubmitRequest::kHeader) {
       if (has_header_) {
         return absl::InvalidArgumentError("a second header");
       }
       has_header_ = true;
-      header_ = std::move(*message_.mutable_header());
+      header_ = std::move(*message.mutable_header());
       QUERN_RETURN_IF_ERROR(CheckHeader(header_, parts_.max_graph_bytes));
       key_ = KeyOf(header_);
-      return absl::OkStatus();
+      return false;
     }
-    if (message_.part_case() != v1::SubmitRequest::kChunk) {
+    if (message.part_case() != v1::SubmitRequest::kChunk) {
       return absl::InvalidArgumentError(
           "a message with neither a header nor a chunk");
     }
@@ -177,12 +153,62 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitRequest> {
       return absl::InvalidArgumentError("a chunk came before the header");
     }
     if (bytes_.empty() && Known()) {
-      finished_early_ = true;
-      return absl::OkStatus();
+      End(absl::OkStatus());
+      return true;
     }
-    return TakeChunk(message_.chunk());
+    QUERN_RETURN_IF_ERROR(TakeChunk(message.chunk()));
+    return false;
   }
 
+  // There are no more. True if the content is there and is to be imported.
+  absl::StatusOr<bool> Complete() {
+    if (!has_header_) {
+      return absl::InvalidArgumentError("there was no header");
+    }
+    if (bytes_.empty()) {
+      if (!Known()) response_.set_content_needed(true);
+      End(absl::OkStatus());
+      return false;
+    }
+    if (bytes_.size() != header_.size_bytes()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the content ended after ", bytes_.size(), " of ",
+                       header_.size_bytes(), " bytes"));
+    }
+    if (digest_.Finish() != header_.sha256()) {
+      return absl::InvalidArgumentError(
+          "the content does not have the SHA-256 that the header names");
+    }
+    return true;
+  }
+
+  absl::Status Import() {
+    auto content = std::make_shared<Content>();
+    content->size_bytes = reserved_;
+    if (header_.format() == v1::CONTENT_FORMAT_WEIGHT) {
+      content->bytes = graph::Bytes(std::move(bytes_));
+    } else {
+      QUERN_ASSIGN_OR_RETURN(graph::Graph graph,
+                             header_.format() == v1::CONTENT_FORMAT_ONNX
+                                 ? ImportOnnxBytes(bytes_, header_, parts_)
+                                 : ImportGraphBytes(bytes_, parts_));
+      QUERN_RETURN_IF_ERROR(CheckNames(graph));
+      content->graph = std::make_shared<const graph::Graph>(std::move(graph));
+    }
+    Answer(*content);
+    parts_.graphs->Add(key_, std::move(content));
+    reserved_ = 0;
+    return absl::OkStatus();
+  }
+
+  void End(const absl::Status& status) {
+    if (status.ok()) call_->Send(response_);
+    call_->End(status);
+  }
+
+  [[nodiscard]] WorkQueue& queue() const { return *parts_.loads; }
+
+ private:
   absl::Status TakeChunk(const std::string& chunk) {
     if (chunk.size() > header_.size_bytes() - bytes_.size()) {
       return absl::InvalidArgumentError(
@@ -219,74 +245,70 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitRequest> {
     }
   }
 
-  void EndOfStream() {
-    if (!has_header_) {
-      Finish(ToGrpc(absl::InvalidArgumentError("there was no header")));
-      return;
-    }
-    if (bytes_.empty()) {
-      if (!Known()) response_.set_content_needed(true);
-      Finish(grpc::Status::OK);
-      return;
-    }
-    if (bytes_.size() != header_.size_bytes()) {
-      Finish(ToGrpc(absl::InvalidArgumentError(
-          absl::StrCat("the content ended after ", bytes_.size(), " of ",
-                       header_.size_bytes(), " bytes"))));
-      return;
-    }
-    if (digest_.Finish() != header_.sha256()) {
-      Finish(ToGrpc(absl::InvalidArgumentError(
-          "the content does not have the SHA-256 that the header names")));
-      return;
-    }
-    const absl::Status accepted = parts_.loads->Add(nullptr, [this] {
-      Finish(ToGrpc(base::NoThrow([&] { return Import(); })));
-    });
-    if (!accepted.ok()) Finish(ToGrpc(accepted));
-  }
-
-  absl::Status Import() {
-    auto content = std::make_shared<Content>();
-    content->size_bytes = reserved_;
-    if (header_.format() == v1::CONTENT_FORMAT_WEIGHT) {
-      content->bytes = graph::Bytes(std::move(bytes_));
-    } else {
-      QUERN_ASSIGN_OR_RETURN(graph::Graph graph,
-                             header_.format() == v1::CONTENT_FORMAT_ONNX
-                                 ? ImportOnnxBytes(bytes_, header_, parts_)
-                                 : ImportGraphBytes(bytes_, parts_));
-      QUERN_RETURN_IF_ERROR(CheckNames(graph));
-      content->graph = std::make_shared<const graph::Graph>(std::move(graph));
-    }
-    Answer(*content);
-    parts_.graphs->Add(key_, std::move(content));
-    reserved_ = 0;
-    return absl::OkStatus();
-  }
-
   const SubmissionParts parts_;
-  v1::SubmitResponse& response_;
-  v1::SubmitRequest message_;
+  const std::shared_ptr<GrpcCall> call_;
+  v1::SubmitResponse response_;
   v1::SubmitHeader header_;
   bool has_header_ = false;
-  bool finished_early_ = false;
   std::string key_;
   std::string bytes_;
   int64_t reserved_ = 0;
   Digest digest_;
 };
 
+class SubmissionReader final : public GrpcReader {
+ public:
+  explicit SubmissionReader(std::shared_ptr<Submission> submission)
+      : submission_(std::move(submission)) {}
+
+  void OnMessage(GrpcMessage bytes) override {
+    if (submission_ == nullptr) return;
+    v1::SubmitRequest message;
+    if (absl::Status parsed = bytes.Parse(message); !parsed.ok()) {
+      Refuse(parsed);
+      return;
+    }
+    // It is hashed here, where other connections wait.
+    if (message.chunk().size() > kMaxChunkBytes) {
+      Refuse(absl::ResourceExhaustedError(
+          absl::StrCat("a chunk has ", message.chunk().size(),
+                       " bytes, allowed are ", kMaxChunkBytes)));
+      return;
+    }
+    const absl::StatusOr<bool> ended = submission_->Take(std::move(message));
+    if (!ended.ok()) {
+      Refuse(ended.status());
+    } else if (*ended) {
+      submission_ = nullptr;
+    }
+  }
+
+  void OnEnd() override {
+    if (submission_ == nullptr) return;
+    const absl::StatusOr<bool> whole = submission_->Complete();
+    if (!whole.ok()) Refuse(whole.status());
+    if (!whole.ok() || !*whole) return;
+    const absl::Status accepted =
+        submission_->queue().Add(nullptr, [submission = submission_] {
+          submission->End(base::NoThrow([&] { return submission->Import(); }));
+        });
+    if (!accepted.ok()) Refuse(accepted);
+  }
+
+ private:
+  void Refuse(const absl::Status& status) {
+    std::exchange(submission_, nullptr)->End(status);
+  }
+
+  std::shared_ptr<Submission> submission_;  // Null once it has its answer.
+};
+
 }  // namespace
 
-grpc::ServerReadReactor<v1::SubmitRequest>* StartSubmission(
-    const SubmissionParts& parts, v1::SubmitResponse* response) {
-  return new Submission(parts, response);
-}
-
-grpc::ServerReadReactor<v1::SubmitRequest>* RefuseSubmission(
-    const absl::Status& status) {
-  return new RefusedSubmission(status);
+std::unique_ptr<GrpcReader> StartSubmission(const SubmissionParts& parts,
+                                            std::shared_ptr<GrpcCall> call) {
+  return std::make_unique<SubmissionReader>(
+      std::make_shared<Submission>(parts, std::move(call)));
 }
 
 }  // namespace quern::server

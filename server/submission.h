@@ -4,11 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
-#include <grpcpp/grpcpp.h>
-
-#include "proto/quern/v1/graph_service.pb.h"
 #include "server/graph_store.h"
+#include "server/grpc/grpc_call.h"
 #include "server/work_queue.h"
 
 namespace quern::server {
@@ -20,13 +19,8 @@ struct SubmissionParts {
   int64_t max_graph_nodes = 0;
 };
 
-// A reactor that owns itself until gRPC is done with it. `response` is filled
-// before the call ends.
-[[nodiscard]] grpc::ServerReadReactor<v1::SubmitRequest>* StartSubmission(
-    const SubmissionParts& parts, v1::SubmitResponse* response);
-
-// One that ends with this error.
-[[nodiscard]] grpc::ServerReadReactor<v1::SubmitRequest>* RefuseSubmission(
-    const absl::Status& status);
+// Ends the call with a v1::SubmitResponse, or an error.
+[[nodiscard]] std::unique_ptr<GrpcReader> StartSubmission(
+    const SubmissionParts& parts, std::shared_ptr<GrpcCall> call);
 
 }  // namespace quern::server

@@ -506,8 +506,16 @@ void V2Handlers::RepositoryModelLoad(
         "\"{}\""));
     return;
   }
+  // Its files are held until the load is done.
+  const auto room = std::make_shared<Admission::Bytes>(parts_.admission);
+  if (absl::Status full =
+          room->Take(static_cast<int64_t>(request.ByteSizeLong()));
+      !full.ok()) {
+    done(full);
+    return;
+  }
   Control(request.repository_name(), request.model_name(), std::move(done),
-          [this, override = std::move(override),
+          [this, room, override = std::move(override),
            &response](const std::string& name) {
             QUERN_RETURN_IF_ERROR(parts_.repository->Load(name, override));
             response.set_model_name(name);

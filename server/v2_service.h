@@ -4,34 +4,16 @@
 // message to the handlers.
 #pragma once
 
-#include "proto/inference/grpc_service.grpc.pb.h"
 #include "server/authorizer.h"
+#include "server/grpc/grpc_call.h"
 #include "server/v2_handlers.h"
 
 namespace quern::server {
 
-class V2Service final
-    : public inference::GRPCInferenceService::CallbackService {
- public:
-  // Both outlive the service.
-  V2Service(V2Handlers* handlers, const Authorizer* authorizer)
-      : handlers_(*handlers), authorizer_(*authorizer) {}
+inline constexpr char kV2ServiceName[] = "inference.GRPCInferenceService";
 
- private:
-  using Context = grpc::CallbackServerContext;
-  using Reactor = grpc::ServerUnaryReactor;
-
-#define QUERN_V2_METHOD(method, access)                                        \
-  Reactor* method(Context* context, const inference::method##Request* request, \
-                  inference::method##Response* response) override;
-#include "server/v2_methods.inc"
-#undef QUERN_V2_METHOD
-  grpc::ServerBidiReactor<inference::ModelInferRequest,
-                          inference::ModelStreamInferResponse>*
-  ModelStreamInfer(Context* context) override;
-
-  V2Handlers& handlers_;
-  const Authorizer& authorizer_;
-};
+// Both outlive the methods.
+void AddV2Service(V2Handlers* handlers, const Authorizer* authorizer,
+                  GrpcMethods& methods);
 
 }  // namespace quern::server

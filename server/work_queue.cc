@@ -5,14 +5,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include <sys/resource.h>
 
 namespace quern::server {
 
 WorkQueue::WorkQueue(std::string what, int threads, int threads_per_owner,
-                     size_t limit)
+                     size_t limit, int niceness)
     : what_(std::move(what)),
       threads_per_owner_(threads_per_owner),
-      limit_(limit) {
+      limit_(limit),
+      niceness_(niceness) {
   {
     // All count as idle from the start, so that a limit of 0 means "as many as
     // there are threads" before they have come up.
@@ -66,6 +68,8 @@ void WorkQueue::Shutdown() {
 }
 
 void WorkQueue::Loop() {
+  // Of the thread alone, in Linux. That it may fail does no harm.
+  if (niceness_ > 0) setpriority(PRIO_PROCESS, 0, niceness_);
   base::MutexLock lock(&mutex_);
   while (true) {
     auto lane = Next();

@@ -31,8 +31,10 @@ class WorkQueue {
   // `what` is for messages: "requests". About `limit` functions wait at most
   // while `threads` run: where many owners share it, each may have its part of
   // `limit` wait even if others have filled it.
-  // `threads_per_owner` bounds how much runs for one of them at once.
-  WorkQueue(std::string what, int threads, int threads_per_owner, size_t limit);
+  // `threads_per_owner` bounds how much runs for one of them at once. Threads
+  // of a `niceness` above 0 leave the processor to others where they can.
+  WorkQueue(std::string what, int threads, int threads_per_owner, size_t limit,
+            int niceness = 0);
   ~WorkQueue();
   WorkQueue(const WorkQueue&) = delete;
   WorkQueue& operator=(const WorkQueue&) = delete;
@@ -59,6 +61,7 @@ class WorkQueue {
   const std::string what_;
   const int threads_per_owner_;
   const size_t limit_;
+  const int niceness_;
   base::Mutex mutex_;
   base::CondVar changed_;
   std::list<Lane> lanes_ ABSL_GUARDED_BY(mutex_);  // The next one first.

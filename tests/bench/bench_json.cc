@@ -13,7 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "server/http_infer.h"
+#include "server/http/http_infer.h"
 
 namespace quern {
 namespace {

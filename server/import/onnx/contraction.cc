@@ -146,8 +146,8 @@ std::vector<int> Labels(NodeCall& c, absl::string_view term, int rank) {
     } else if (absl::ascii_isalpha(static_cast<unsigned char>(term[i]))) {
       labels.push_back(term[i]);
     } else {
-      c.Invalid(
-          absl::StrCat("equation has the character '", term.substr(i, 1), "'"));
+      c.Invalid(absl::StrCat("equation has the character ",
+                             Quoted(term.substr(i, 1))));
       return {};
     }
   }

@@ -11,7 +11,7 @@
 #include "absl/strings/string_view.h"
 
 #include "proto/inference/grpc_service.pb.h"
-#include "server/http_infer.h"
+#include "server/http/http_infer.h"
 #include "server/server.h"
 #include "tests/fuzz/wire/expect.h"
 #include "tests/fuzz/wire/surface.h"

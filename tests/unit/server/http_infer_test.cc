@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Inferences as JSON and bytes, into messages and back.
-#include "server/http_infer.h"
+#include "server/http/http_infer.h"
 
 #include <cmath>
 #include <cstring>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The HTTP server on real sockets, with peers that keep no rule.
-#include "server/http_server.h"
+#include "server/http/http_server.h"
 
 #include <atomic>
 #include <chrono>
@@ -68,7 +68,7 @@ class HttpServerTest : public ::testing::Test {
   }
 
   void Start() {
-    auto server = HttpServer::Start(
+    auto server = StartHttpServer(
         options_, [this](const HttpRequest& head) { return Route(head); },
         &metrics_);
     ASSERT_TRUE(server.ok()) << server.status();
@@ -139,7 +139,7 @@ class HttpServerTest : public ::testing::Test {
   base::Mutex mutex_;
   HttpReply held_;
   HttpRequest held_request_;
-  std::unique_ptr<HttpServer> server_;
+  std::unique_ptr<Listener> server_;
 };
 
 TEST_F(HttpServerTest, AnswersOneRequestAfterTheOther) {
@@ -660,15 +660,15 @@ TEST_F(HttpServerTest, SaysWhichAddressItCannotHave) {
   Start();
   HttpServerOptions second = options_;
   second.address = address();
-  const auto server = HttpServer::Start(second, nullptr, &metrics_);
+  const auto server = StartHttpServer(second, nullptr, &metrics_);
   EXPECT_EQ(server.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(
       server.status().message(),
       HasSubstr(absl::StrCat("--http-address: cannot listen at ", address())));
   HttpServerOptions secure = options_;
   secure.tls_cert = "/nonexistent.pem";
-  const auto unreadable = HttpServer::Start(secure, nullptr, &metrics_);
-  EXPECT_EQ(unreadable.status().code(), absl::StatusCode::kInvalidArgument);
+  const auto unreadable = StartHttpServer(secure, nullptr, &metrics_);
+  EXPECT_EQ(unreadable.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(unreadable.status().message(), HasSubstr("--tls-cert"));
 }
 

@@ -2,7 +2,7 @@
 //
 // The V2 protocol over HTTP, with the real handlers and an engine that compiles
 // nothing.
-#include "server/http_v2.h"
+#include "server/http/http_v2.h"
 
 #include <atomic>
 #include <chrono>
@@ -24,7 +24,7 @@
 #include <nlohmann/json.hpp>
 
 #include "proto/inference/grpc_service.grpc.pb.h"
-#include "server/http_infer.h"
+#include "server/http/http_infer.h"
 #include "server/server.h"
 #include "tests/support/model_generator.h"
 #include "tests/support/raw_client.h"

@@ -12,8 +12,8 @@
 #include <nlohmann/json.hpp>
 
 #include "proto/inference/grpc_service.pb.h"
-#include "server/json_reader.h"
-#include "server/json_writer.h"
+#include "server/http/json_reader.h"
+#include "server/http/json_writer.h"
 
 namespace quern::server {
 namespace {

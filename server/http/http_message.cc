@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/http_message.h"
+#include "server/http/http_message.h"
 
-#include "server/json_writer.h"
+#include "server/http/json_writer.h"
 
 namespace quern::server {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// All of a connection happens on one strand, so it needs no lock. At any time
+// All of a connection happens on one thread, so it needs no lock. At any time
 // it is in one stage; what a completed read or an expired timer means depends
 // on the stage alone. There is at most one read and one write under way.
 //
@@ -12,7 +12,7 @@
 // ours, it has a fixed time and what the bytes so far take at the least rate:
 // one that sends or takes a byte now and then is cut off, a long body on a slow
 // line is not.
-#include "server/http_connection.h"
+#include "server/http/http_connection.h"
 
 #include <algorithm>
 #include <chrono>
@@ -30,8 +30,6 @@
 #include "absl/time/clock.h"
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/dispatch.hpp>
-#include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/error.hpp>
@@ -41,7 +39,8 @@
 #include "engine/base/no_throw.h"
 #include "engine/telemetry/distribution.h"
 #include "server/admission.h"
-#include "server/http_body.h"
+#include "server/http/http_body.h"
+#include "server/net/expiry.h"
 
 namespace quern::server {
 namespace {
@@ -49,10 +48,8 @@ namespace {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
-using asio::ip::tcp;
 using boost::system::error_code;
 using SteadyClock = std::chrono::steady_clock;
-using TlsStream = asio::ssl::stream<tcp::socket>;
 
 constexpr size_t kReadBytes = 65536;
 // How long what a peer still sends is thrown away before the connection ends:
@@ -73,6 +70,26 @@ absl::string_view ReasonOf(int status) {
   if (status == 499) return "Client Closed Request";
   const auto reason = http::obsolete_reason(static_cast<http::status>(status));
   return {reason.data(), reason.size()};
+}
+
+// The status line and the headers of an answer.
+std::string HeadOf(const HttpResponse& response, bool keep_alive) {
+  size_t length = response.body.size();
+  for (const std::string& part : response.parts) length += part.size();
+  std::string head =
+      absl::StrCat("HTTP/1.1 ", response.status, " ", ReasonOf(response.status),
+                   "\r\nDate: ",
+                   absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now(),
+                                    absl::UTCTimeZone()),
+                   "\r\nContent-Type: ", response.content_type,
+                   "\r\nContent-Length: ", length, "\r\n");
+  for (const auto& [name, value] : response.headers) {
+    absl::StrAppend(&head, name, ": ", value, "\r\n");
+  }
+  // Clients of HTTP/1.0 that want to go on wait to be told.
+  absl::StrAppend(&head, "Connection: ", keep_alive ? "keep-alive" : "close",
+                  "\r\n\r\n");
+  return head;
 }
 
 // Sends a route's answer to its connection, once.
@@ -102,24 +119,26 @@ class Reply {
 };
 
 template <typename Stream>
-class Connection final
-    : public HttpConnection,
-      public std::enable_shared_from_this<Connection<Stream>> {
+class HttpConnection final
+    : public Connection,
+      public std::enable_shared_from_this<HttpConnection<Stream>> {
  public:
   static constexpr bool kTls = std::is_same_v<Stream, TlsStream>;
 
   template <typename... Args>
-  explicit Connection(std::shared_ptr<HttpShared> shared, Args&&... args)
+  explicit HttpConnection(std::shared_ptr<HttpConnections> shared,
+                          Args&&... args)
       : shared_(std::move(shared)),
         stream_(std::forward<Args>(args)...),
-        timer_(stream_.get_executor()) {}
+        expiry_(stream_.get_executor()) {}
 
-  ~Connection() override {
+  ~HttpConnection() override {
     EndWait();
     shared_->Leave();
   }
 
   void Start() {
+    expiry_.Start(this->weak_from_this(), [this] { OnExpired(); });
     shared_->Enter(this->weak_from_this());
     BeginWait();
     asio::dispatch(stream_.get_executor(),
@@ -159,7 +178,7 @@ class Connection final
     kClosed,
   };
 
-  tcp::socket& socket() {
+  Socket& socket() {
     if constexpr (kTls) {
       return stream_.next_layer();
     } else {
@@ -175,45 +194,23 @@ class Connection final
     if (place_ >= 0) shared_->EndWait(std::exchange(place_, -1));
   }
 
-  // Time. One timer serves all stages: it is set anew only for an earlier
-  // deadline, and looks again when it expires.
-
-  void ExpireAt(SteadyClock::time_point deadline) {
-    deadline_ = deadline;
-    if (deadline < timer_at_) SetTimer();
-  }
+  // Time.
 
   void ExpireAfter(absl::Duration duration) {
-    ExpireAt(SteadyClock::now() + ToChrono(duration));
+    expiry_.At(SteadyClock::now() + ToChrono(duration));
   }
 
   // For a transfer that began at `begin` and has moved `bytes`.
   void ExpireTransfer(SteadyClock::time_point begin, absl::Duration timeout,
                       int64_t bytes) {
-    ExpireAt(begin + ToChrono(timeout) +
-             std::chrono::milliseconds(
-                 bytes * 1000 / shared_->options.least_bytes_per_second));
+    expiry_.At(begin + ToChrono(timeout) +
+               std::chrono::milliseconds(
+                   bytes * 1000 / shared_->options.least_bytes_per_second));
   }
 
-  void ExpireNever() { deadline_ = SteadyClock::time_point::max(); }
-
-  void SetTimer() {
-    timer_at_ = deadline_;
-    timer_.expires_at(deadline_);
-    timer_.async_wait([self = this->shared_from_this()](error_code error) {
-      if (!error) self->OnTimer();
-    });
-  }
-
-  void OnTimer() {
-    timer_at_ = SteadyClock::time_point::max();
-    if (stage_ == Stage::kClosed ||
-        deadline_ == SteadyClock::time_point::max()) {
-      return;
-    }
-    if (SteadyClock::now() < deadline_) {
-      SetTimer();
-    } else if (stage_ == Stage::kHead || stage_ == Stage::kBody) {
+  void OnExpired() {
+    if (stage_ == Stage::kClosed) return;
+    if (stage_ == Stage::kHead || stage_ == Stage::kBody) {
       Refuse(HttpError(408, "the request did not arrive in time"));
     } else {
       Close();
@@ -511,7 +508,7 @@ class Connection final
 
   void Route() {
     stage_ = Stage::kRoute;
-    ExpireNever();
+    expiry_.Never();
     request_.body = std::move(parser_->get().body());
     request_.room = std::move(room_);
     request_.arrival_ns = telemetry::Clock::NowNs();
@@ -640,7 +637,7 @@ class Connection final
 
   void End() {
     stage_ = Stage::kLinger;
-    ExpireAt(SteadyClock::now() + kLingerTime);
+    expiry_.At(SteadyClock::now() + kLingerTime);
     if (kTls && !linger_) {
       EndTls();
       return;
@@ -650,7 +647,7 @@ class Connection final
       return;
     }
     error_code ignored;
-    socket().shutdown(tcp::socket::shutdown_send, ignored);
+    socket().shutdown(Socket::shutdown_send, ignored);
     Read();
   }
 
@@ -675,16 +672,14 @@ class Connection final
     stage_ = Stage::kClosed;
     EndWait();
     if (gone_ != nullptr) gone_->store(true);
-    timer_.cancel();
+    expiry_.Cancel();
     error_code ignored;
     socket().close(ignored);
   }
 
-  const std::shared_ptr<HttpShared> shared_;
+  const std::shared_ptr<HttpConnections> shared_;
   Stream stream_;
-  asio::steady_timer timer_;
-  SteadyClock::time_point deadline_ = SteadyClock::time_point::max();
-  SteadyClock::time_point timer_at_ = SteadyClock::time_point::max();
+  Expiry expiry_;
   Stage stage_ = Stage::kHandshake;
   beast::flat_buffer buffer_;
   bool reading_ = false;
@@ -712,120 +707,50 @@ class Connection final
 
 }  // namespace
 
-HttpShared::HttpShared(HttpServerOptions server_options,
-                       HttpRouter server_router, telemetry::Metrics* metrics)
-    : options(std::move(server_options)),
+HttpConnections::HttpConnections(HttpServerOptions server_options,
+                                 HttpRouter server_router,
+                                 telemetry::Metrics* metrics)
+    : ConnectionPool(
+          server_options.threads,
+          {.open = metrics->GetNumber(telemetry::Metric::kHttpConnections,
+                                      {server_options.listener}),
+           .evicted =
+               metrics->GetNumber(telemetry::Metric::kHttpEvictedConnections,
+                                  {server_options.listener})}),
+      options(std::move(server_options)),
       router(std::move(server_router)),
-      io(options.threads),
-      metrics_(*metrics),
-      open_(metrics->GetNumber(telemetry::Metric::kHttpConnections,
-                               {options.listener})) {}
+      metrics_(*metrics) {}
 
-void HttpShared::Enter(std::weak_ptr<HttpConnection> connection) {
-  const base::MutexLock lock(&mutex_);
-  connections_.insert(std::move(connection));
-  open_->Set(++count_);
-}
-
-void HttpShared::Leave() {
-  const base::MutexLock lock(&mutex_);
-  std::erase_if(connections_, [](const auto& each) { return each.expired(); });
-  open_->Set(--count_);
-  if (count_ == 0) left_.SignalAll();
-}
-
-int HttpShared::connections() const {
-  const base::MutexLock lock(&mutex_);
-  return count_;
-}
-
-bool HttpShared::AwaitNone(absl::Time deadline) {
-  const base::MutexLock lock(&mutex_);
-  while (count_ > 0) {
-    if (!left_.WaitUntil(&mutex_, absl::ToChronoTime(deadline))) {
-      return count_ == 0;
-    }
-  }
-  return true;
-}
-
-std::vector<std::shared_ptr<HttpConnection>> HttpShared::All() const {
-  const base::MutexLock lock(&mutex_);
-  std::vector<std::shared_ptr<HttpConnection>> all;
-  for (const auto& each : connections_) {
-    if (auto connection = each.lock()) all.push_back(std::move(connection));
-  }
-  return all;
-}
-
-void HttpShared::DrainAll() {
-  for (const auto& connection : All()) connection->Drain();
-}
-
-void HttpShared::AbortAll() {
-  for (const auto& connection : All()) connection->Abort();
-}
-
-int64_t HttpShared::BeginWait(std::weak_ptr<HttpConnection> connection) {
-  const base::MutexLock lock(&mutex_);
-  waiting_.emplace(next_place_, std::move(connection));
-  return next_place_++;
-}
-
-void HttpShared::EndWait(int64_t place) {
-  const base::MutexLock lock(&mutex_);
-  waiting_.erase(place);
-}
-
-bool HttpShared::Evict() {
-  std::shared_ptr<HttpConnection> longest;
-  {
-    const base::MutexLock lock(&mutex_);
-    while (longest == nullptr && !waiting_.empty()) {
-      longest = waiting_.begin()->second.lock();
-      waiting_.erase(waiting_.begin());
-    }
-  }
-  if (longest == nullptr) return false;
-  longest->GiveWay();
-  metrics_.Add(telemetry::Metric::kHttpEvictedConnections, {options.listener});
-  return true;
-}
-
-void HttpShared::CountAnswer(int status) {
+void HttpConnections::CountAnswer(int status) {
   metrics_.Add(telemetry::Metric::kHttpRequests,
                {options.listener, absl::StrCat(status)});
 }
 
-std::string HeadOf(const HttpResponse& response, bool keep_alive) {
-  size_t length = response.body.size();
-  for (const std::string& part : response.parts) length += part.size();
-  std::string head =
-      absl::StrCat("HTTP/1.1 ", response.status, " ", ReasonOf(response.status),
-                   "\r\nDate: ",
-                   absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now(),
-                                    absl::UTCTimeZone()),
-                   "\r\nContent-Type: ", response.content_type,
-                   "\r\nContent-Length: ", length, "\r\n");
-  for (const auto& [name, value] : response.headers) {
-    absl::StrAppend(&head, name, ": ", value, "\r\n");
-  }
-  // Clients of HTTP/1.0 that want to go on wait to be told.
-  absl::StrAppend(&head, "Connection: ", keep_alive ? "keep-alive" : "close",
-                  "\r\n\r\n");
-  return head;
-}
-
-void ServeConnection(const std::shared_ptr<HttpShared>& shared,
-                     tcp::socket socket) {
-  if (shared->tls.has_value()) {
-    std::make_shared<Connection<TlsStream>>(shared, std::move(socket),
-                                            *shared->tls)
+void HttpConnections::Serve(Socket socket) {
+  if (tls.has_value()) {
+    std::make_shared<HttpConnection<TlsStream>>(shared_from_this(),
+                                                std::move(socket), *tls)
         ->Start();
   } else {
-    std::make_shared<Connection<tcp::socket>>(shared, std::move(socket))
+    std::make_shared<HttpConnection<Socket>>(shared_from_this(),
+                                             std::move(socket))
         ->Start();
   }
+}
+
+void HttpConnections::TurnAway(Socket& socket) {
+  const HttpResponse answer = HttpError(
+      503,
+      absl::StrCat("there are ", options.max_connections,
+                   " connections, the limit of --http-max-connections; try "
+                   "again later"));
+  CountAnswer(answer.status);
+  if (tls.has_value()) return;
+  const std::string text = HeadOf(answer, false) + answer.body;
+  error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.write_some(asio::buffer(text), ignored);
+  socket.shutdown(Socket::shutdown_send, ignored);
 }
 
 }  // namespace quern::server

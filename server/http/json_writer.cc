@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/json_writer.h"
+#include "server/http/json_writer.h"
 
 #include <charconv>
 #include <cmath>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/json_reader.h"
+#include "server/http/json_reader.h"
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/http_infer.h"
+#include "server/http/http_infer.h"
 
 #include <bit>
 #include <cmath>
@@ -15,7 +15,7 @@
 
 #include "engine/base/status_macros.h"
 #include "server/codec.h"
-#include "server/json_writer.h"
+#include "server/http/json_writer.h"
 #include "server/quoted.h"
 
 namespace quern::server {

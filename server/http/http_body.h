@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The body of a request as Boost.Beast's parser fills it: a string that grows
-// with what has come, to at most twice of it. The library's own takes all that
-// the peer announces at once, before there is a byte of it.
+// with what has come. The library's own takes all that the peer announces at
+// once, before there is a byte of it.
 #pragma once
 
 #include <algorithm>
@@ -53,13 +53,14 @@ struct HttpBody {
     void finish(boost::beast::error_code& error) { error = {}; }
 
    private:
-    // For `size` bytes; no more than is announced if that is near.
+    // For `size` bytes: twice of it, or all that is announced once a part of it
+    // has come, so that little is copied again.
     void MakeRoom(size_t size) {
       if (size <= body_.capacity()) return;
       const auto announced =
           static_cast<size_t>(std::min<uint64_t>(announced_, body_.max_size()));
-      body_.reserve(announced >= size && announced < 2 * size ? announced
-                                                              : 2 * size);
+      const bool is_near = announced >= size && announced / 16 <= size;
+      body_.reserve(is_near ? announced : 2 * size);
     }
 
     value_type& body_;

@@ -17,8 +17,8 @@
 #include "absl/strings/string_view.h"
 
 #include "proto/inference/grpc_service.pb.h"
-#include "server/http_message.h"
-#include "server/json_reader.h"
+#include "server/http/http_message.h"
+#include "server/http/json_reader.h"
 
 namespace quern::server {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/http_v2.h"
+#include "server/http/http_v2.h"
 
 #include <algorithm>
 #include <map>
@@ -17,9 +17,9 @@
 
 #include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
-#include "server/http_infer.h"
-#include "server/json_reader.h"
-#include "server/json_writer.h"
+#include "server/http/http_infer.h"
+#include "server/http/json_reader.h"
+#include "server/http/json_writer.h"
 #include "server/quoted.h"
 #include "server/utf8.h"
 

@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 
 #include "server/authorizer.h"
-#include "server/http_message.h"
+#include "server/http/http_message.h"
 #include "server/v2_handlers.h"
 
 namespace quern::server {

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/net/connection_pool.h"
+
+#include <utility>
+
+namespace quern::server {
+
+ConnectionPool::ConnectionPool(int threads, Counts counts)
+    : counts_(std::move(counts)) {
+  for (int i = 0; i < threads; ++i) {
+    // The number of threads that run it.
+    loops.push_back(std::make_unique<boost::asio::io_context>(1));
+  }
+}
+
+void ConnectionPool::Enter(std::weak_ptr<Connection> connection) {
+  const base::MutexLock lock(&mutex_);
+  connections_.insert(std::move(connection));
+  counts_.open->Set(++count_);
+}
+
+void ConnectionPool::Leave() {
+  const base::MutexLock lock(&mutex_);
+  std::erase_if(connections_, [](const auto& each) { return each.expired(); });
+  counts_.open->Set(--count_);
+  if (count_ == 0) left_.SignalAll();
+}
+
+int ConnectionPool::connections() const {
+  const base::MutexLock lock(&mutex_);
+  return count_;
+}
+
+bool ConnectionPool::AwaitNone(absl::Time deadline) {
+  const base::MutexLock lock(&mutex_);
+  while (count_ > 0) {
+    if (!left_.WaitUntil(&mutex_, absl::ToChronoTime(deadline))) {
+      return count_ == 0;
+    }
+  }
+  return true;
+}
+
+std::vector<std::shared_ptr<Connection>> ConnectionPool::All() const {
+  const base::MutexLock lock(&mutex_);
+  std::vector<std::shared_ptr<Connection>> all;
+  for (const auto& each : connections_) {
+    if (auto connection = each.lock()) all.push_back(std::move(connection));
+  }
+  return all;
+}
+
+void ConnectionPool::DrainAll() {
+  for (const auto& connection : All()) connection->Drain();
+}
+
+void ConnectionPool::AbortAll() {
+  for (const auto& connection : All()) connection->Abort();
+}
+
+int64_t ConnectionPool::BeginWait(std::weak_ptr<Connection> connection) {
+  const base::MutexLock lock(&mutex_);
+  waiting_.emplace(next_place_, std::move(connection));
+  return next_place_++;
+}
+
+void ConnectionPool::EndWait(int64_t place) {
+  const base::MutexLock lock(&mutex_);
+  waiting_.erase(place);
+}
+
+bool ConnectionPool::Evict() {
+  std::shared_ptr<Connection> longest;
+  {
+    const base::MutexLock lock(&mutex_);
+    while (longest == nullptr && !waiting_.empty()) {
+      longest = waiting_.begin()->second.lock();
+      waiting_.erase(waiting_.begin());
+    }
+  }
+  if (longest == nullptr) return false;
+  longest->GiveWay();
+  counts_.evicted->Add(1);
+  return true;
+}
+
+}  // namespace quern::server
