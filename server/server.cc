@@ -39,7 +39,9 @@
 namespace quern::server {
 namespace {
 
-// Requests go before loads, as before the processes that compile for them.
+// Requests go before the reading of long ones, and before loads, as before the
+// processes that compile for them.
+constexpr int kDecodeNiceness = 5;
 constexpr int kLoadNiceness = 10;
 // How long a client takes to send again what was just answered or refused.
 constexpr absl::Duration kFarewell = absl::Milliseconds(100);
@@ -51,7 +53,7 @@ int WireThreads() {
 }
 
 GrpcServerOptions GrpcOptionsOf(const Config& config, Admission* admission,
-                                WorkQueue* requests) {
+                                WorkQueue* decodes) {
   GrpcServerOptions options;
   options.address = config.grpc_address;
   options.flag = "--grpc-address";
@@ -60,8 +62,8 @@ GrpcServerOptions GrpcOptionsOf(const Config& config, Admission* admission,
   options.max_streams = config.grpc_max_streams;
   options.max_message_bytes = config.max_message_bytes;
   options.admission = admission;
-  options.defer = [requests](const void* owner, std::function<void()> work) {
-    return requests->Add(owner, std::move(work));
+  options.defer = [decodes](const void* owner, std::function<void()> work) {
+    return decodes->Add(owner, std::move(work));
   };
   options.handshake_timeout = absl::Seconds(config.grpc_handshake_timeout_s);
   options.idle_timeout = absl::Seconds(config.grpc_idle_timeout_s);
@@ -101,6 +103,8 @@ class DaemonServer final : public Server {
       : config_(config),
         engine_(*engine),
         metrics_(*metrics),
+        decodes_("long messages", WireThreads(), WireThreads(),
+                 config.max_queued_requests, kDecodeNiceness),
         // Those of a model that have no context read and write tensors.
         requests_("requests", config.request_threads, 2 * config.contexts,
                   config.max_queued_requests),
@@ -117,6 +121,7 @@ class DaemonServer final : public Server {
         v2_handlers_({.models = models_.get(),
                       .repository = repository_.get(),
                       .admission = &admission_,
+                      .decodes = &decodes_,
                       .requests = &requests_,
                       .loads = &loads_,
                       .metrics = metrics,
@@ -154,7 +159,7 @@ class DaemonServer final : public Server {
     grpc_health_.AddTo(&authorizer_, methods);
     AddReflection(&authorizer_, Services(), methods);
     QUERN_ASSIGN_OR_RETURN(
-        grpc_, StartGrpcServer(GrpcOptionsOf(config_, &admission_, &requests_),
+        grpc_, StartGrpcServer(GrpcOptionsOf(config_, &admission_, &decodes_),
                                std::move(methods), &metrics_));
     if (config_.http_address != "none") QUERN_RETURN_IF_ERROR(ListenHttp());
     if (config_.metrics_address == "none") return absl::OkStatus();
@@ -205,6 +210,7 @@ class DaemonServer final : public Server {
       grpc_health_.EndWatches();
       // Waits for the calls in flight; at the deadline they are cancelled.
       grpc_->Stop(deadline);
+      decodes_.Shutdown();
       requests_.Shutdown();
       loads_.Shutdown();
       measurements_.Shutdown();
@@ -281,6 +287,7 @@ class DaemonServer final : public Server {
   const Config config_;
   Engine& engine_;
   telemetry::Metrics& metrics_;
+  WorkQueue decodes_;
   WorkQueue requests_;
   WorkQueue loads_;
   WorkQueue measurements_;

@@ -261,8 +261,8 @@ void V2Handlers::ModelInfer(const Call& call,
     Infer(inference);
     return;
   }
-  const absl::Status accepted =
-      Queue(*found->loaded, [this, inference] { Infer(inference); });
+  const absl::Status accepted = Queue(*parts_.requests, *found->loaded,
+                                      [this, inference] { Infer(inference); });
   if (!accepted.ok()) End(*inference, accepted);
 }
 
@@ -270,7 +270,11 @@ absl::Status V2Handlers::Defer(const std::string& model,
                                const std::string& version,
                                std::function<void()> work) {
   QUERN_ASSIGN_OR_RETURN(const ModelVersion found, FindAsked(model, version));
-  return Queue(*found.loaded, std::move(work));
+  return Queue(*parts_.decodes, *found.loaded, std::move(work));
+}
+
+absl::Status V2Handlers::DeferLoad(std::function<void()> work) {
+  return parts_.loads->Add(nullptr, std::move(work));
 }
 
 absl::StatusOr<ModelVersion> V2Handlers::FindAsked(const std::string& model,
@@ -284,9 +288,9 @@ absl::StatusOr<ModelVersion> V2Handlers::FindAsked(const std::string& model,
   return found;
 }
 
-absl::Status V2Handlers::Queue(const LoadedModel& model,
+absl::Status V2Handlers::Queue(WorkQueue& queue, const LoadedModel& model,
                                std::function<void()> work) {
-  absl::Status accepted = parts_.requests->Add(&model, std::move(work));
+  absl::Status accepted = queue.Add(&model, std::move(work));
   if (!accepted.ok()) {
     parts_.metrics->Add(telemetry::Metric::kRejectedRequests,
                         {absl::IsUnavailable(accepted) ? "draining" : "limit"});

@@ -33,6 +33,7 @@ struct V2Parts {
   ModelStore* models = nullptr;
   Repository* repository = nullptr;
   Admission* admission = nullptr;
+  WorkQueue* decodes = nullptr;  // Of long messages.
   WorkQueue* requests = nullptr;
   WorkQueue* loads = nullptr;
   telemetry::Metrics* metrics = nullptr;
@@ -54,13 +55,16 @@ class V2Handlers {
 #include "server/v2_methods.inc"
 #undef QUERN_V2_METHOD
 
-  // Runs `work`, which must not throw, on a thread of requests, by turns with
-  // the requests of other models: what is long before there is a request to
-  // run. Fails as ModelInfer does for a model that is not there, or if too much
-  // waits; `work` is not called then.
+  // Runs `work`, which must not throw, on a thread of decodes, by turns with
+  // those of other models: what is long before there is a request to run. Fails
+  // as ModelInfer does for a model that is not there, or if too much waits;
+  // `work` is not called then.
   [[nodiscard]] absl::Status Defer(const std::string& model,
                                    const std::string& version,
                                    std::function<void()> work);
+
+  // The same on a thread of loads, for what is long and no request.
+  [[nodiscard]] absl::Status DeferLoad(std::function<void()> work);
 
   // The error of those who ask for a stream of answers.
   [[nodiscard]] static absl::Status NoStreams();
@@ -74,7 +78,8 @@ class V2Handlers {
   absl::StatusOr<ModelVersion> FindAsked(const std::string& model,
                                          const std::string& version);
   // Has `work` for a model wait for its turn.
-  absl::Status Queue(const LoadedModel& model, std::function<void()> work);
+  absl::Status Queue(WorkQueue& queue, const LoadedModel& model,
+                     std::function<void()> work);
 
   // True if it may run on the thread that brought it: it is expected to be
   // short, nothing that it would wait for is under way, and no other does so.

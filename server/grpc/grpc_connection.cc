@@ -49,12 +49,13 @@ class GrpcConnection final : public Connection, public GrpcHost {
 
   ~GrpcConnection() override {
     EndWait();
-    pool_->Leave();
+    pool_->Leave(weak_);
   }
 
   void Start() {
     expiry_.Start(weak_from_this(), [this] { OnExpired(); });
-    pool_->Enter(Weak());
+    weak_ = std::static_pointer_cast<Connection>(Self());
+    pool_->Enter(weak_);
     BeginWait();
     asio::dispatch(stream_.get_executor(), [self = Self()] { self->Begin(); });
   }
@@ -97,9 +98,6 @@ class GrpcConnection final : public Connection, public GrpcHost {
   std::shared_ptr<GrpcConnection> Self() {
     return std::static_pointer_cast<GrpcConnection>(shared_from_this());
   }
-  std::weak_ptr<Connection> Weak() {
-    return std::static_pointer_cast<Connection>(Self());
-  }
 
   Socket& socket() {
     if constexpr (kTls) {
@@ -110,7 +108,7 @@ class GrpcConnection final : public Connection, public GrpcHost {
   }
 
   void BeginWait() {
-    if (place_ < 0) place_ = pool_->BeginWait(Weak());
+    if (place_ < 0) place_ = pool_->BeginWait(weak_);
   }
   void EndWait() {
     if (place_ >= 0) pool_->EndWait(std::exchange(place_, -1));
@@ -271,6 +269,7 @@ class GrpcConnection final : public Connection, public GrpcHost {
   }
 
   const std::shared_ptr<GrpcConnections> pool_;
+  std::weak_ptr<Connection> weak_;  // This one.
   Stream stream_;
   const std::unique_ptr<GrpcSession> session_;
   Expiry expiry_;

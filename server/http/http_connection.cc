@@ -134,7 +134,7 @@ class HttpConnection final
 
   ~HttpConnection() override {
     EndWait();
-    shared_->Leave();
+    shared_->Leave(this->weak_from_this());
   }
 
   void Start() {

@@ -32,7 +32,7 @@ constexpr char kRequestId[] = "x-request-id";
 // A request's own name is echoed in a header if it is one that fits there.
 constexpr size_t kMaxRequestId = 128;
 
-// A longer body is read by a thread of requests: those of HTTP serve others.
+// A longer body is decoded by another thread: those of HTTP serve others.
 constexpr size_t kLongBodyBytes = 65536;
 
 // The names that a path holds, by what the pattern calls them.
@@ -96,21 +96,30 @@ using Write = absl::StatusOr<HttpResponse> (*)(const Visit& visit,
 template <typename Request, typename Response>
 void Run(V2Handlers& handlers, Visit visit, Method<Request, Response> method,
          Fill<Request> fill, Write<Response> write) {
-  auto exchange =
+  const auto exchange =
       std::make_shared<Exchange<Request, Response>>(std::move(visit));
-  const absl::Status filled = fill(exchange->visit, exchange->request);
-  if (!filled.ok()) {
-    exchange->visit.reply(ToHttp(filled));
+  const auto run = [&handlers, exchange, method, fill, write]() {
+    QUERN_RETURN_IF_ERROR(fill(exchange->visit, exchange->request));
+    exchange->visit.http.DropBody();
+    (handlers.*method)(
+        exchange->call, exchange->request, exchange->response,
+        [exchange, write](const absl::Status& status) {
+          exchange->visit.reply(
+              status.ok() ? ToHttp(write(exchange->visit, exchange->response))
+                          : ToHttp(status));
+        });
+    return absl::OkStatus();
+  };
+  if (exchange->visit.http.body.size() <= kLongBodyBytes) {
+    const absl::Status filled = run();
+    if (!filled.ok()) exchange->visit.reply(ToHttp(filled));
     return;
   }
-  exchange->visit.http.DropBody();
-  (handlers.*method)(
-      exchange->call, exchange->request, exchange->response,
-      [exchange, write](const absl::Status& status) {
-        exchange->visit.reply(
-            status.ok() ? ToHttp(write(exchange->visit, exchange->response))
-                        : ToHttp(status));
-      });
+  const absl::Status accepted = handlers.DeferLoad([exchange, run] {
+    const absl::Status filled = base::NoThrow(run);
+    if (!filled.ok()) exchange->visit.reply(ToHttp(filled));
+  });
+  if (!accepted.ok()) exchange->visit.reply(ToHttp(accepted));
 }
 
 // Requests.

@@ -19,9 +19,9 @@ void ConnectionPool::Enter(std::weak_ptr<Connection> connection) {
   counts_.open->Set(++count_);
 }
 
-void ConnectionPool::Leave() {
+void ConnectionPool::Leave(const std::weak_ptr<Connection>& connection) {
   const base::MutexLock lock(&mutex_);
-  std::erase_if(connections_, [](const auto& each) { return each.expired(); });
+  connections_.erase(connection);
   counts_.open->Set(--count_);
   if (count_ == 0) left_.SignalAll();
 }

@@ -90,9 +90,9 @@ class ConnectionPool {
   std::atomic<bool> draining = false;
   std::atomic<bool> stopped = false;  // Nothing runs on the loops any more.
 
-  // Connections come and go.
+  // Connections come and, from their destructors, go.
   void Enter(std::weak_ptr<Connection> connection);
-  void Leave();
+  void Leave(const std::weak_ptr<Connection>& connection);
   [[nodiscard]] int connections() const;
   // Waits until there is none; false if the deadline passed before.
   bool AwaitNone(absl::Time deadline);

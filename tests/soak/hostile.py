@@ -52,7 +52,9 @@ class Crowd:
             subprocess.Popen(
                 [sys.executable, pathlib.Path(attack.__file__), daemon.address,
                  daemon.http_address, str(seconds), json.dumps(plan)],
-                stdout=subprocess.PIPE, text=True)
+                stdout=subprocess.PIPE, text=True,
+                # What is refused is no news.
+                env={**os.environ, "GRPC_VERBOSITY": "NONE"})
             for plan in plans]
 
     def join(self) -> dict[str, collections.Counter]:
