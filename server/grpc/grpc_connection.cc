@@ -33,6 +33,8 @@ constexpr size_t kReadBytes = 65536;
 // Between the word that no more calls should come and that none is served, for
 // those that are on their way.
 constexpr std::chrono::milliseconds kFarewell(100);
+// In which a peer is to agree that a connection of TLS has ended.
+constexpr std::chrono::seconds kLingerTime(2);
 
 template <typename Stream>
 class GrpcConnection final : public Connection, public GrpcHost {
@@ -80,7 +82,7 @@ class GrpcConnection final : public Connection, public GrpcHost {
   }
 
   void Flush() override {
-    if (receiving_ || writing_ || closed_) return;
+    if (receiving_ || writing_ || ending_ || closed_) return;
     while (!writing_) {
       out_.clear();
       session_->Produce(out_);
@@ -143,7 +145,7 @@ class GrpcConnection final : public Connection, public GrpcHost {
 
   // Sees to the times that the peer has, and whether it waits.
   void Observe() {
-    if (closed_) return;
+    if (ending_ || closed_) return;
     // Who has had a call waits from then on.
     if (!session_->idle() || ended_ != session_->ended()) EndWait();
     ended_ = session_->ended();
@@ -168,6 +170,10 @@ class GrpcConnection final : public Connection, public GrpcHost {
 
   void OnExpired() {
     if (closed_) return;
+    if (ending_) {
+      Close();
+      return;
+    }
     const Clock::time_point now = Clock::now();
     const bool sending = sending_since_ != Clock::time_point::max();
     if ((sending && write_deadline_ <= now) || !session_->OnExpired(now)) {
@@ -186,7 +192,7 @@ class GrpcConnection final : public Connection, public GrpcHost {
   }
 
   void OnRead(error_code error, size_t bytes) {
-    if (closed_) return;
+    if (closed_ || ending_) return;
     if (error) {
       Close();
       return;
@@ -250,6 +256,7 @@ class GrpcConnection final : public Connection, public GrpcHost {
   void End() {
     if (std::exchange(ending_, true)) return;
     if constexpr (kTls) {
+      expiry_.At(Clock::now() + kLingerTime);
       error_code ignored;
       socket().cancel(ignored);  // Of the read.
       stream_.async_shutdown([self = Self()](error_code) { self->Close(); });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -73,7 +75,8 @@ const std::string& Address() {
 // lives, and what it answers is HTTP.
 void ReadConnection(absl::string_view bytes) {
   RawClient client(Address());
-  Expect(client.connected(), "a connection");
+  Expect(client.connected(),
+         absl::StrCat("a connection, got ", std::strerror(errno)));
   client.Send(bytes);
   client.EndSending();
   const std::string answers = client.ReadAll();
@@ -82,7 +85,9 @@ void ReadConnection(absl::string_view bytes) {
   const RawAnswer live = support::Ask(
       Address(),
       "GET /v2/health/live HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-  Expect(live.status == 200, "a server that lives");
+  Expect(live.status == 200,
+         absl::StrCat("a server that lives, got status ", live.status, ": ",
+                      live.head, ", ", std::strerror(errno)));
 }
 
 // The body of an inference, as if its head had been right.

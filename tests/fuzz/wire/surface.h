@@ -43,6 +43,8 @@ struct Surface {
 [[nodiscard]] Surface CacheSurface();
 // A config.pbtxt, or the JSON of a load request.
 [[nodiscard]] Surface ConfigSurface();
+// A connection of gRPC, after its greeting.
+[[nodiscard]] Surface GrpcSurface();
 // A connection of HTTP, and the JSON of an inference.
 [[nodiscard]] Surface HttpSurface();
 // The text of nodes.

@@ -4,10 +4,11 @@
 namespace quern::fuzz {
 
 std::vector<NamedSurface> AllSurfaces() {
-  return {{"cache", CacheSurface()}, {"config", ConfigSurface()},
-          {"graph", GraphSurface()}, {"http", HttpSurface()},
-          {"ir", IrSurface()},       {"linear", LinearSurface()},
-          {"onnx", OnnxSurface()},   {"request", RequestSurface()}};
+  return {{"cache", CacheSurface()},    {"config", ConfigSurface()},
+          {"graph", GraphSurface()},    {"grpc", GrpcSurface()},
+          {"http", HttpSurface()},      {"ir", IrSurface()},
+          {"linear", LinearSurface()},  {"onnx", OnnxSurface()},
+          {"request", RequestSurface()}};
 }
 
 std::string MutatedBytes(absl::string_view bytes, size_t max_size, uint64_t,

@@ -31,6 +31,7 @@
 #include "server/grpc/grpc_health.h"
 #include "server/grpc/grpc_method.h"
 #include "server/grpc/grpc_reflection.h"
+#include "tests/support/http2_frames.h"
 #include "tests/support/raw_client.h"
 
 namespace quern::server {
@@ -38,7 +39,14 @@ namespace {
 
 using inference::ModelInferRequest;
 using inference::ModelInferResponse;
+using support::Field;
+using support::Frame;
+using support::Hello;
+using support::kEndHeaders;
+using support::kEndStream;
 using support::RawClient;
+using support::Word;
+using enum support::FrameType;
 using telemetry::Metric;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
@@ -46,65 +54,11 @@ using ::testing::Not;
 
 constexpr char kEcho[] = "/inference.GRPCInferenceService/ModelInfer";
 
-// Frames of HTTP/2 (RFC 9113).
-constexpr char kPreface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-enum FrameType : uint8_t {
-  kData = 0,
-  kHeaders = 1,
-  kPriority = 2,
-  kReset = 3,
-  kSettings = 4,
-  kPing = 6,
-  kGoAway = 7,
-  kWindowUpdate = 8,
-  kContinuation = 9,
-};
-constexpr int kEndStream = 1;
-constexpr int kEndHeaders = 4;
-
-std::string Word(uint32_t value) {
-  std::string bytes;
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    bytes.push_back(static_cast<char>(value >> shift));
-  }
-  return bytes;
-}
-
-std::string Frame(FrameType type, int flags, uint32_t stream,
-                  const std::string& payload) {
-  const std::string kind = {static_cast<char>(type), static_cast<char>(flags)};
-  return Word(static_cast<uint32_t>(payload.size())).substr(1) + kind +
-         Word(stream) + payload;
-}
-
-// A header as HPACK writes it without its tables (RFC 7541, 6.2.2).
-std::string Field(const std::string& name, const std::string& value) {
-  const auto text = [](const std::string& bytes) {
-    std::string size;
-    if (bytes.size() < 127) {
-      size = static_cast<char>(bytes.size());
-    } else {
-      size = '\x7f';
-      size_t rest = bytes.size() - 127;
-      for (; rest >= 128; rest >>= 7) {
-        size.push_back(static_cast<char>(rest % 128 + 128));
-      }
-      size.push_back(static_cast<char>(rest));
-    }
-    return size + bytes;
-  };
-  return std::string(1, '\0') + text(name) + text(value);
-}
-
 std::string RequestHead(const std::string& path = kEcho,
                         const std::string& more = "") {
   return Field(":method", "POST") + Field(":scheme", "http") +
          Field(":path", path) + Field(":authority", "h") +
          Field("content-type", "application/grpc") + more;
-}
-
-std::string Hello() {
-  return std::string(kPreface) + Frame(kSettings, 0, 0, "");
 }
 
 // The headers in what a server has sent, a line each.
@@ -117,7 +71,8 @@ std::string HeadersIn(absl::string_view bytes) {
     for (int i = 0; i < 3; ++i) {
       size = size << 8 | static_cast<uint8_t>(bytes[i]);
     }
-    const bool is_headers = bytes[3] == kHeaders;
+    const bool is_headers =
+        static_cast<support::FrameType>(bytes[3]) == kHeaders;
     absl::string_view block = bytes.substr(9, size);
     bytes.remove_prefix(std::min(9 + size, bytes.size()));
     while (is_headers) {
@@ -471,8 +426,8 @@ TEST_F(GrpcServerTest, APeerThatSpeaksSomethingElseIsClosed) {
   Start();
   const std::vector<std::string> openings = {
       "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
-      std::string(kPreface) + Frame(kData, 0, 1, "x"),
-      std::string(kPreface) + std::string(100, '\xff'),
+      std::string(support::kPreface) + Frame(kData, 0, 1, "x"),
+      std::string(support::kPreface) + std::string(100, '\xff'),
       Hello() + Frame(kHeaders, kEndHeaders, 1, "\xff\xff\xff\xff\xff\xff"),
       Hello() + Frame(kHeaders, kEndHeaders, 2, RequestHead()),
       Hello() + Frame(kSettings, 0, 0, "abc"),
@@ -599,7 +554,8 @@ TEST_F(GrpcServerTest, APeerThatIsSlowToTakeItsAnswerIsClosed) {
     // SETTINGS_INITIAL_WINDOW_SIZE.
     const std::string settings =
         std::string("\0\x04", 2) + Word(window ? 0 : 0x7fffffff);
-    client.Send(std::string(kPreface) + Frame(kSettings, 0, 0, settings) +
+    client.Send(std::string(support::kPreface) +
+                Frame(kSettings, 0, 0, settings) +
                 Frame(kWindowUpdate, 0, 0, Word(0x7fff0000)) + Call1("much"));
     EXPECT_TRUE(Becomes([this] { return handled_ > 0; }));
     EXPECT_TRUE(BecomesOpen(0));
