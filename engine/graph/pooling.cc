@@ -164,7 +164,13 @@ Id CountsOf(Builder& b, const Plan& plan, Id size, size_t i, int rank,
   const Id work =
       ir::Mul(arena, ir::IDiv(arena, room, b.Int(o.windows.strides[i])),
               b.Int(o.taps[i]));
-  if (arena.IsConst(counted) && arena.IsConst(before) && arena.IsConst(after) &&
+  // Their sums do not overflow then.
+  const auto is_known = [&](Id value) {
+    constexpr int64_t kLimit = int64_t{1} << 40;
+    return arena.IsConst(value) && arena.IntValue(value) > -kLimit &&
+           arena.IntValue(value) < kLimit;
+  };
+  if (is_known(counted) && is_known(before) && is_known(after) &&
       arena[work].greatest < kMaxCounts) {
     const int64_t low = arena.IntValue(before);
     const int64_t high = low + arena.IntValue(counted);

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+#include <poll.h>
 #include <unistd.h>
 #include <utility>
 
@@ -29,6 +30,28 @@ sockaddr_in NextSource() {
   from.sin_family = AF_INET;
   from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + next++ % kSources);
   return from;
+}
+
+// What a call gives that no signal has interrupted; a fuzzer has a timer.
+template <typename Work>
+ssize_t Uninterrupted(Work work) {
+  ssize_t result = -1;
+  do {
+    result = work();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+bool Connect(int fd, const sockaddr_in& to) {
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0) {
+    return true;
+  }
+  if (errno != EINTR) return false;
+  // It goes on connecting.
+  pollfd ready = {.fd = fd, .events = POLLOUT, .revents = 0};
+  Uninterrupted([&] { return poll(&ready, 1, -1); });
+  socklen_t size = sizeof(errno);
+  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &errno, &size) == 0 && errno == 0;
 }
 
 }  // namespace
@@ -58,12 +81,13 @@ RawClient::RawClient(const std::string& address, int receive_bytes)
   setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &later, sizeof(later));
   const sockaddr_in from = NextSource();
   bind(fd_, reinterpret_cast<const sockaddr*>(&from), sizeof(from));
-  connected_ = connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0;
+  connected_ = Connect(fd_, to);
 }
 
 bool RawClient::Send(absl::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t sent = Uninterrupted(
+        [&] { return send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); });
     if (sent <= 0) return false;
     bytes.remove_prefix(static_cast<size_t>(sent));
   }
@@ -117,7 +141,8 @@ bool RawClient::Ends() {
 
 bool RawClient::More() {
   char buffer[65536];
-  const ssize_t got = recv(fd_, buffer, sizeof(buffer), 0);
+  const ssize_t got =
+      Uninterrupted([&] { return recv(fd_, buffer, sizeof(buffer), 0); });
   timed_out_ = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
   if (got <= 0) return false;
   seen_.append(buffer, static_cast<size_t>(got));
