@@ -16,9 +16,10 @@ Admission::Admission(const AdmissionLimits& limits, telemetry::Metrics* metrics)
       metrics_(*metrics),
       bytes_metric_(metrics->GetNumber(Metric::kRequestBytesInFlight)) {}
 
-Admission::Bytes::~Bytes() {
+void Admission::Bytes::Release() {
   admission_.bytes_in_flight_ -= taken_;
   admission_.bytes_metric_->Add(-static_cast<double>(taken_));
+  taken_ = 0;
 }
 
 absl::Status Admission::Bytes::Take(int64_t bytes) {

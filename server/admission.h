@@ -36,13 +36,15 @@ class Admission {
   class Bytes {
    public:
     explicit Bytes(Admission* admission) : admission_(*admission) {}
-    ~Bytes();
+    ~Bytes() { Release(); }
     Bytes(const Bytes&) = delete;
     Bytes& operator=(const Bytes&) = delete;
 
     // Counts `bytes` more. kResourceExhausted over the limit, with its flag. A
     // request that is alone is never over it: that of a message bounds it.
     [[nodiscard]] absl::Status Take(int64_t bytes);
+    // Counts none any more.
+    void Release();
     [[nodiscard]] int64_t taken() const { return taken_; }
 
    private:

@@ -154,16 +154,18 @@ void AddFlags(CLI::App& app, Config& c) {
                  "requests that run or wait for a context at once")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  app.add_option("--max-queued-requests", c.max_queued_requests,
-                 "requests that wait at most; more are refused")
+  app.add_option(
+         "--max-queued-requests", c.max_queued_requests,
+         "requests that wait at most, and long messages that wait to be "
+         "read; more are refused")
       ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
   app.add_option("--load-threads", c.load_threads,
-                 "loads, benchmarks and explanations at once")
+                 "loads and explanations at once; a benchmark runs beside them")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
   app.add_option("--max-queued-loads", c.max_queued_loads,
-                 "loads and the like that wait at most")
+                 "loads and the like that wait at most, and benchmarks")
       ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
   app.add_option("--max-pending-per-model", c.max_pending_per_model,

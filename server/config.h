@@ -39,7 +39,7 @@ struct Config {
   int contexts = 4;          // Requests of a model that run at once.
   int request_threads = 16;  // Requests that are worked on or wait to run.
   int max_queued_requests = 1024;
-  int load_threads = 2;  // Loads, benchmarks and the like at once.
+  int load_threads = 2;  // Loads and the like at once.
   int max_queued_loads = 64;
   int max_pending_per_model = 1024;  // Requests accepted, not yet answered.
   int64_t max_bytes_in_flight = int64_t{4} << 30;  // Of all of them.

@@ -46,18 +46,29 @@ constexpr int kLoadNiceness = 10;
 // How long a client takes to send again what was just answered or refused.
 constexpr absl::Duration kFarewell = absl::Milliseconds(100);
 
-// They parse and copy; requests are worked on elsewhere.
+// Of those that read and write the wire; requests are worked on elsewhere.
 int WireThreads() {
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4,
                     2, 8);
 }
 
+// What the listeners of requests have in common.
+template <typename Options>
+Options ListenerOptionsOf(const Config& config) {
+  Options options;
+  options.threads = WireThreads();
+  options.tls_cert = config.tls_cert;
+  options.tls_key = config.tls_key;
+  options.tls_client_ca = config.tls_client_ca;
+  return options;
+}
+
 GrpcServerOptions GrpcOptionsOf(const Config& config, Admission* admission,
                                 WorkQueue* decodes) {
-  GrpcServerOptions options;
+  auto options = ListenerOptionsOf<GrpcServerOptions>(config);
   options.address = config.grpc_address;
   options.flag = "--grpc-address";
-  options.threads = WireThreads();
+  options.tls_protocol = "\x02h2";
   options.max_connections = config.grpc_max_connections;
   options.max_streams = config.grpc_max_streams;
   options.max_message_bytes = config.max_message_bytes;
@@ -69,28 +80,20 @@ GrpcServerOptions GrpcOptionsOf(const Config& config, Admission* admission,
   options.idle_timeout = absl::Seconds(config.grpc_idle_timeout_s);
   options.read_timeout = absl::Seconds(config.grpc_read_timeout_s);
   options.write_timeout = absl::Seconds(config.grpc_write_timeout_s);
-  options.tls_cert = config.tls_cert;
-  options.tls_key = config.tls_key;
-  options.tls_client_ca = config.tls_client_ca;
-  options.tls_protocol = "h2";
   return options;
 }
 
 HttpServerOptions HttpOptionsOf(const Config& config, Admission* admission) {
-  HttpServerOptions options;
+  auto options = ListenerOptionsOf<HttpServerOptions>(config);
   options.address = config.http_address;
   options.listener = "http";
   options.flag = "--http-address";
-  options.threads = WireThreads();
   options.max_connections = config.http_max_connections;
   options.max_header_bytes = config.http_max_header_bytes;
   options.admission = admission;
   options.idle_timeout = absl::Seconds(config.http_idle_timeout_s);
   options.read_timeout = absl::Seconds(config.http_read_timeout_s);
   options.write_timeout = absl::Seconds(config.http_write_timeout_s);
-  options.tls_cert = config.tls_cert;
-  options.tls_key = config.tls_key;
-  options.tls_client_ca = config.tls_client_ca;
   return options;
 }
 

@@ -23,7 +23,8 @@ namespace quern::server {
 namespace {
 
 constexpr int kMaxFixedInputs = 256;
-constexpr size_t kMaxChunkBytes = size_t{4} << 20;
+// A chunk of 4 MiB, or what stands before the chunks.
+constexpr int64_t kMaxMessageBytes = (4 << 20) + 1024;
 
 absl::StatusOr<graph::Graph> ImportGraphBytes(const std::string& bytes,
                                               const SubmissionParts& parts) {
@@ -264,15 +265,10 @@ class SubmissionReader final : public GrpcReader {
   void OnMessage(GrpcMessage bytes) override {
     if (submission_ == nullptr) return;
     v1::SubmitRequest message;
-    if (absl::Status parsed = bytes.Parse(message); !parsed.ok()) {
+    // It is read and hashed here, where other connections wait.
+    if (absl::Status parsed = bytes.Parse(message, kMaxMessageBytes);
+        !parsed.ok()) {
       Refuse(parsed);
-      return;
-    }
-    // It is hashed here, where other connections wait.
-    if (message.chunk().size() > kMaxChunkBytes) {
-      Refuse(absl::ResourceExhaustedError(
-          absl::StrCat("a chunk has ", message.chunk().size(),
-                       " bytes, allowed are ", kMaxChunkBytes)));
       return;
     }
     const absl::StatusOr<bool> ended = submission_->Take(std::move(message));

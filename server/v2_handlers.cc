@@ -510,7 +510,8 @@ void V2Handlers::RepositoryModelLoad(
         "\"{}\""));
     return;
   }
-  // Its files are held until the load is done.
+  // Its files are held until the load is done; whoever is told so may send
+  // others.
   const auto room = std::make_shared<Admission::Bytes>(parts_.admission);
   if (absl::Status full =
           room->Take(static_cast<int64_t>(request.ByteSizeLong()));
@@ -518,8 +519,12 @@ void V2Handlers::RepositoryModelLoad(
     done(full);
     return;
   }
-  Control(request.repository_name(), request.model_name(), std::move(done),
-          [this, room, override = std::move(override),
+  const auto release = [room, done = std::move(done)](const absl::Status& end) {
+    room->Release();
+    done(end);
+  };
+  Control(request.repository_name(), request.model_name(), release,
+          [this, override = std::move(override),
            &response](const std::string& name) {
             QUERN_RETURN_IF_ERROR(parts_.repository->Load(name, override));
             response.set_model_name(name);

@@ -164,13 +164,7 @@ Id CountsOf(Builder& b, const Plan& plan, Id size, size_t i, int rank,
   const Id work =
       ir::Mul(arena, ir::IDiv(arena, room, b.Int(o.windows.strides[i])),
               b.Int(o.taps[i]));
-  // Their sums do not overflow then.
-  const auto is_known = [&](Id value) {
-    constexpr int64_t kLimit = int64_t{1} << 40;
-    return arena.IsConst(value) && arena.IntValue(value) > -kLimit &&
-           arena.IntValue(value) < kLimit;
-  };
-  if (is_known(counted) && is_known(before) && is_known(after) &&
+  if (arena.IsConst(counted) && arena.IsConst(before) && arena.IsConst(after) &&
       arena[work].greatest < kMaxCounts) {
     const int64_t low = arena.IntValue(before);
     const int64_t high = low + arena.IntValue(counted);
@@ -216,6 +210,8 @@ Id AveragePool(Builder& b, Id x, const PoolOptions& options) {
   if (Failed(b, x)) return kNoNode;
   const Id v = Widened(b, x);
   const Id sum = PooledSum(b, v, plan);
+  // Sizes that make no tensor have no sums to count with.
+  if (Failed(b, sum)) return kNoNode;
   const DType dtype = TypeOf(b, v);
   const std::vector<Id> dims = b.Dims(x);
   Id count = kNoNode;

@@ -9,6 +9,7 @@
 namespace quern::server {
 
 void GrpcCall::Send(const google::protobuf::MessageLite& message) {
+  if (cancelled()) return;
   const size_t size = message.ByteSizeLong();
   if (size > static_cast<size_t>(std::numeric_limits<int>::max())) {
     End(absl::ResourceExhaustedError(
@@ -25,6 +26,10 @@ void GrpcCall::Send(const google::protobuf::MessageLite& message) {
 
 void GrpcCall::End(const absl::Status& status) {
   if (!ended_.exchange(true)) WriteEnd(status);
+}
+
+void GrpcCall::EndForgotten() {
+  if (!ended_.load()) End(absl::InternalError("the request got no answer"));
 }
 
 }  // namespace quern::server

@@ -46,6 +46,8 @@ class GrpcCall {
   void Send(const google::protobuf::MessageLite& message);
   // Ends the call after what was sent. Counts once.
   void End(const absl::Status& status);
+  // Ends it with an error if nobody has: whoever had to has forgotten it.
+  void EndForgotten();
 
  protected:
   // A message with its length before it.

@@ -3,24 +3,21 @@
 // There is at most one read and one write under way. What is to be sent while a
 // write is under way goes with the next one, all in one piece.
 //
-// A peer has a fixed time to say hello, and one in which it may begin no call.
-// For what it sends and takes it has a fixed time and what the bytes so far
-// take at the least rate.
+// A peer has a fixed time to say hello, and one in which it may begin no call;
+// for what it sends and takes it has that of a transfer (TransferDeadline).
 #include "server/grpc/grpc_connection.h"
 
 #include <algorithm>
 #include <array>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "absl/strings/string_view.h"
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 
-#include "server/net/expiry.h"
+#include "server/net/socket_connection.h"
 
 namespace quern::server {
 namespace {
@@ -37,52 +34,24 @@ constexpr std::chrono::milliseconds kFarewell(100);
 constexpr std::chrono::seconds kLingerTime(2);
 
 template <typename Stream>
-class GrpcConnection final : public Connection, public GrpcHost {
+class GrpcConnection final : public SocketConnection<Stream>, public GrpcHost {
  public:
-  static constexpr bool kTls = std::is_same_v<Stream, TlsStream>;
-
   template <typename... Args>
-  explicit GrpcConnection(std::shared_ptr<GrpcConnections> pool, Args&&... args)
-      : pool_(std::move(pool)),
-        stream_(std::forward<Args>(args)...),
-        session_(GrpcSession::Make(&pool_->shared, this)),
-        expiry_(stream_.get_executor()),
-        farewell_(stream_.get_executor()) {}
+  explicit GrpcConnection(const std::shared_ptr<GrpcConnections>& pool,
+                          Args&&... args)
+      : SocketConnection<Stream>(pool, std::forward<Args>(args)...),
+        pool_(*pool),
+        session_(GrpcSession::Make(&pool_.shared, this)),
+        farewell_(stream().get_executor()) {}
 
-  ~GrpcConnection() override {
-    EndWait();
-    pool_->Leave(weak_);
-  }
-
-  void Start() {
-    expiry_.Start(weak_from_this(), [this] { OnExpired(); });
-    weak_ = std::static_pointer_cast<Connection>(Self());
-    pool_->Enter(weak_);
-    BeginWait();
-    asio::dispatch(stream_.get_executor(), [self = Self()] { self->Begin(); });
-  }
-
-  void Drain() override {
-    asio::dispatch(stream_.get_executor(), [self = Self()] { self->Leave(); });
-  }
-
-  void Abort() override {
-    asio::dispatch(stream_.get_executor(), [self = Self()] { self->Close(); });
-  }
-
-  void GiveWay() override {
-    asio::dispatch(stream_.get_executor(), [self = Self()] {
-      if (self->place_ >= 0) self->Close();
-    });
-  }
+  std::shared_ptr<GrpcHost> Share() override { return Self(); }
 
   void Dispatch(std::function<void()> work) override {
-    if (pool_->stopped.load()) return;
-    asio::dispatch(stream_.get_executor(), std::move(work));
+    if (!pool_.stopped.load()) this->OnLoop(std::move(work));
   }
 
   void Flush() override {
-    if (receiving_ || writing_ || ending_ || closed_) return;
+    if (receiving_ || ending_ || closed_) return;
     while (!writing_) {
       out_.clear();
       session_->Produce(out_);
@@ -91,46 +60,39 @@ class GrpcConnection final : public Connection, public GrpcHost {
     }
     if (!writing_ && session_->done()) {
       End();
-      return;
+    } else {
+      Observe();
     }
-    Observe();
   }
 
  private:
+  using Base = SocketConnection<Stream>;
+  using Base::BeginWait;
+  using Base::EndWait;
+  using Base::expiry;
+  using Base::kTls;
+  using Base::socket;
+  using Base::stream;
+
   std::shared_ptr<GrpcConnection> Self() {
-    return std::static_pointer_cast<GrpcConnection>(shared_from_this());
+    return std::static_pointer_cast<GrpcConnection>(this->shared_from_this());
   }
 
-  Socket& socket() {
-    if constexpr (kTls) {
-      return stream_.next_layer();
-    } else {
-      return stream_;
-    }
-  }
-
-  void BeginWait() {
-    if (place_ < 0) place_ = pool_->BeginWait(weak_);
-  }
-  void EndWait() {
-    if (place_ >= 0) pool_->EndWait(std::exchange(place_, -1));
-  }
-
-  void Begin() {
+  void Begin() override {
     if (session_ == nullptr) {
       Close();
       return;
     }
     Observe();
     if constexpr (kTls) {
-      stream_.async_handshake(TlsStream::server,
-                              [self = Self()](error_code error) {
-                                if (error || self->closed_) {
-                                  self->Close();
-                                } else {
-                                  self->Greet();
-                                }
-                              });
+      stream().async_handshake(TlsStream::server,
+                               [self = Self()](error_code error) {
+                                 if (error || self->closed_) {
+                                   self->Close();
+                                 } else {
+                                   self->Greet();
+                                 }
+                               });
     } else {
       Greet();
     }
@@ -139,56 +101,47 @@ class GrpcConnection final : public Connection, public GrpcHost {
   void Greet() {
     open_ = true;
     Read();
-    if (pool_->draining.load()) Leave();
+    if (pool_.draining.load()) OnDrain();
     Flush();
   }
 
   // Sees to the times that the peer has, and whether it waits.
   void Observe() {
-    if (ending_ || closed_) return;
     // Who has had a call waits from then on.
     if (!session_->idle() || ended_ != session_->ended()) EndWait();
     ended_ = session_->ended();
     if (session_->idle()) BeginWait();
-    const ListenerOptions& options = pool_->listener();
-    Clock::time_point deadline = session_->ReadDeadline();
     if (!writing_ && !session_->stuck()) {
       taken_ = 0;
-      sending_since_ = Clock::time_point::max();
+      write_deadline_ = Clock::time_point::max();
     } else {
-      if (sending_since_ == Clock::time_point::max()) {
+      if (write_deadline_ == Clock::time_point::max()) {
         sending_since_ = Clock::now();
       }
       write_deadline_ =
-          sending_since_ + absl::ToChronoNanoseconds(options.write_timeout) +
-          std::chrono::milliseconds(taken_ * 1000 /
-                                    options.least_bytes_per_second);
-      deadline = std::min(deadline, write_deadline_);
+          TransferDeadline(pool_.shared.options, sending_since_,
+                           pool_.shared.options.write_timeout, taken_);
     }
-    expiry_.At(deadline);
+    expiry().At(std::min(session_->ReadDeadline(), write_deadline_));
   }
 
-  void OnExpired() {
+  void OnExpired() override {
     if (closed_) return;
-    if (ending_) {
-      Close();
-      return;
-    }
     const Clock::time_point now = Clock::now();
-    const bool sending = sending_since_ != Clock::time_point::max();
-    if ((sending && write_deadline_ <= now) || !session_->OnExpired(now)) {
+    if (ending_ || write_deadline_ <= now) {
       Close();
-      return;
+    } else if (session_->OnExpired(now)) {
+      Flush();
+    } else {
+      OnGiveWay();
     }
-    Flush();
-    Observe();
   }
 
   void Read() {
-    stream_.async_read_some(asio::buffer(in_),
-                            [self = Self()](error_code error, size_t bytes) {
-                              self->OnRead(error, bytes);
-                            });
+    stream().async_read_some(asio::buffer(in_),
+                             [self = Self()](error_code error, size_t bytes) {
+                               self->OnRead(error, bytes);
+                             });
   }
 
   void OnRead(error_code error, size_t bytes) {
@@ -207,7 +160,6 @@ class GrpcConnection final : public Connection, public GrpcHost {
     }
     Flush();
     if (!closed_ && !ending_) Read();
-    Observe();
   }
 
   // What the socket takes at once costs no turn of the loop.
@@ -215,13 +167,13 @@ class GrpcConnection final : public Connection, public GrpcHost {
     size_t at_once = 0;
     if constexpr (!kTls) {
       error_code error;
-      stream_.non_blocking(true, error);
-      at_once = stream_.write_some(asio::buffer(out_), error);
+      stream().non_blocking(true, error);
+      at_once = stream().write_some(asio::buffer(out_), error);
       if (at_once == out_.size()) return;
     }
     writing_ = true;
     taken_ += static_cast<int64_t>(at_once);
-    asio::async_write(stream_, asio::buffer(out_) + at_once,
+    asio::async_write(stream(), asio::buffer(out_) + at_once,
                       [self = Self()](error_code error, size_t bytes) {
                         self->OnWritten(error, bytes);
                       });
@@ -239,7 +191,7 @@ class GrpcConnection final : public Connection, public GrpcHost {
   }
 
   // Asks the peer to go elsewhere, and ends when it has its answers.
-  void Leave() {
+  void OnDrain() override {
     if (closed_ || leaving_ || !open_) return;
     leaving_ = true;
     session_->Announce();
@@ -252,34 +204,42 @@ class GrpcConnection final : public Connection, public GrpcHost {
     });
   }
 
+  // A call that is on its way is known not to have been served: its client may
+  // send it again, elsewhere.
+  void OnGiveWay() override {
+    if (open_ && !closed_) {
+      session_->Drain();
+      Flush();
+    }
+    // Still there if it does not take that.
+    if (!ending_) Close();
+  }
+
   // All is said.
   void End() {
-    if (std::exchange(ending_, true)) return;
+    ending_ = true;
     if constexpr (kTls) {
-      expiry_.At(Clock::now() + kLingerTime);
+      expiry().At(Clock::now() + kLingerTime);
       error_code ignored;
       socket().cancel(ignored);  // Of the read.
-      stream_.async_shutdown([self = Self()](error_code) { self->Close(); });
+      stream().async_shutdown([self = Self()](error_code) { self->Close(); });
     } else {
       Close();
     }
   }
 
-  void Close() {
+  void Close() override {
     if (std::exchange(closed_, true)) return;
     EndWait();
     if (session_ != nullptr) session_->End();
-    expiry_.Cancel();
+    expiry().Cancel();
     farewell_.cancel();
     error_code ignored;
     socket().close(ignored);
   }
 
-  const std::shared_ptr<GrpcConnections> pool_;
-  std::weak_ptr<Connection> weak_;  // This one.
-  Stream stream_;
+  GrpcConnections& pool_;
   const std::unique_ptr<GrpcSession> session_;
-  Expiry expiry_;
   asio::steady_timer farewell_;
   std::array<char, kReadBytes> in_;
   std::string out_;
@@ -289,12 +249,11 @@ class GrpcConnection final : public Connection, public GrpcHost {
   bool leaving_ = false;
   bool ending_ = false;
   bool closed_ = false;
-  int64_t place_ = -1;  // While it waits for a call.
-  int64_t ended_ = 0;   // Calls, when it was last looked at.
+  int64_t ended_ = 0;  // Calls, when it was last looked at.
   // While the peer has not taken all: since when, how much of it, until when.
-  Clock::time_point sending_since_ = Clock::time_point::max();
+  Clock::time_point sending_since_;
   int64_t taken_ = 0;
-  Clock::time_point write_deadline_;
+  Clock::time_point write_deadline_ = Clock::time_point::max();
 };
 
 }  // namespace
@@ -314,15 +273,7 @@ GrpcConnections::GrpcConnections(GrpcServerOptions options, GrpcMethods methods,
 }
 
 void GrpcConnections::Serve(Socket socket) {
-  if (tls.has_value()) {
-    std::make_shared<GrpcConnection<TlsStream>>(shared_from_this(),
-                                                std::move(socket), *tls)
-        ->Start();
-  } else {
-    std::make_shared<GrpcConnection<Socket>>(shared_from_this(),
-                                             std::move(socket))
-        ->Start();
-  }
+  ServeSocket<GrpcConnection>(shared_from_this(), std::move(socket));
 }
 
 void GrpcConnections::TurnAway(Socket&) { refused_->Add(1); }

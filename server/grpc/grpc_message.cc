@@ -26,11 +26,15 @@ constexpr size_t kTrustedPart = 16;
 // Parsing copies as fast as memory allows: some 50 us.
 constexpr size_t kShortBytes = size_t{256} << 10;
 constexpr size_t kMaxTimeoutDigits = 8;
+constexpr char kLimitFlag[] = " (--max-message-bytes)";
 
-absl::Status TooLong(uint64_t bytes, int64_t max_bytes) {
+// kResourceExhausted for a message of more than `max_bytes`, which `flag` sets.
+absl::Status CheckLength(uint64_t bytes, int64_t max_bytes,
+                         const char* flag = kLimitFlag) {
+  if (bytes <= static_cast<uint64_t>(max_bytes)) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("the message has ", bytes, " bytes, allowed are ", max_bytes,
-                   " (--max-message-bytes)"));
+      absl::StrCat("the message has ", bytes, " bytes or more, allowed are ",
+                   max_bytes, flag));
 }
 
 absl::Duration UnitOf(char unit) {
@@ -102,13 +106,16 @@ bool GrpcMessage::is_short() const {
   return encoding_ == GrpcEncoding::kIdentity && owned_.size() < kShortBytes;
 }
 
-absl::Status GrpcMessage::Parse(google::protobuf::MessageLite& message) const {
+absl::Status GrpcMessage::Parse(google::protobuf::MessageLite& message,
+                                int64_t max_bytes) const {
   std::string inflated;
   absl::string_view bytes = owned_.empty() ? borrowed_ : owned_;
   if (encoding_ != GrpcEncoding::kIdentity) {
-    QUERN_ASSIGN_OR_RETURN(inflated, Inflate());
+    QUERN_ASSIGN_OR_RETURN(inflated,
+                           Inflate(std::min(max_bytes, limits_.max_bytes)));
     bytes = inflated;
   }
+  QUERN_RETURN_IF_ERROR(CheckLength(bytes.size(), max_bytes, ""));
   if (message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return absl::OkStatus();
   }
@@ -116,7 +123,7 @@ absl::Status GrpcMessage::Parse(google::protobuf::MessageLite& message) const {
       "the ", bytes.size(), " bytes are no ", message.GetTypeName()));
 }
 
-absl::StatusOr<std::string> GrpcMessage::Inflate() const {
+absl::StatusOr<std::string> GrpcMessage::Inflate(int64_t max_bytes) const {
   // What zlib adds to a window's size to read that format.
   constexpr int kGzipWindow = 16 + MAX_WBITS;
   z_stream stream = {};
@@ -134,7 +141,7 @@ absl::StatusOr<std::string> GrpcMessage::Inflate() const {
   int result = Z_OK;
   while (result == Z_OK) {
     const size_t size = message.size();
-    if (size > static_cast<uint64_t>(limits_.max_bytes)) break;
+    if (size > static_cast<uint64_t>(max_bytes)) break;
     // As much again as is there, which is at most the limit.
     const size_t more = std::max(kLeastRoom, size);
     if (room.has_value()) {
@@ -146,9 +153,9 @@ absl::StatusOr<std::string> GrpcMessage::Inflate() const {
     result = inflate(&stream, Z_NO_FLUSH);
     message.resize(size + more - stream.avail_out);
   }
-  if (message.size() > static_cast<uint64_t>(limits_.max_bytes)) {
-    return TooLong(message.size(), limits_.max_bytes);
-  }
+  QUERN_RETURN_IF_ERROR(
+      CheckLength(message.size(), max_bytes,
+                  max_bytes < limits_.max_bytes ? "" : kLimitFlag));
   if (result != Z_STREAM_END || stream.avail_in > 0) {
     return absl::InvalidArgumentError(
         "the compressed message is damaged, or not whole");
@@ -203,10 +210,7 @@ absl::Status GrpcMessageReader::OnPrefix() {
     return absl::InvalidArgumentError(
         "a message is compressed, and grpc-encoding does not say how");
   }
-  if (length_ > static_cast<uint64_t>(limits_.max_bytes)) {
-    return TooLong(length_, limits_.max_bytes);
-  }
-  return absl::OkStatus();
+  return CheckLength(length_, limits_.max_bytes);
 }
 
 // Makes room for that many bytes more: twice what is needed, or all that was

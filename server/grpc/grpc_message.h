@@ -68,12 +68,13 @@ class GrpcMessage {
   [[nodiscard]] bool is_short() const;
 
   // kInvalidArgument if it is no message of this type, or damaged;
-  // kResourceExhausted if it is over a limit when it is inflated.
-  [[nodiscard]] absl::Status Parse(
-      google::protobuf::MessageLite& message) const;
+  // kResourceExhausted if it has more than `max_bytes`, or than the limits
+  // allow, once it is inflated.
+  [[nodiscard]] absl::Status Parse(google::protobuf::MessageLite& message,
+                                   int64_t max_bytes = INT64_MAX) const;
 
  private:
-  absl::StatusOr<std::string> Inflate() const;
+  absl::StatusOr<std::string> Inflate(int64_t max_bytes) const;
 
   absl::string_view borrowed_;
   std::string owned_;

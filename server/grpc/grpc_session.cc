@@ -36,18 +36,17 @@ constexpr size_t kSendBytes = 256 << 10;
 
 // A peer has so many control frames that go with no call; they come back with
 // time, and with what it is sent and answered. Clients ping to learn how fast
-// the line is, acknowledge what they are sent, and take calls back.
+// the line is, and acknowledge what they are sent. Calls that are taken back as
+// soon as they are made count too; those whose client has waited do not, or
+// deadlines that pass under load would end the connection.
 constexpr double kFirstFrames = 250;
 constexpr double kMostFrames = 4096;
 constexpr double kFramesPerSecond = 50;
 constexpr double kFramesPerCall = 4;
 constexpr double kFramesPerData = 2;
+constexpr std::chrono::milliseconds kAtOnce(20);
 
 constexpr char kContentType[] = "application/grpc";
-
-Clock::duration ToChrono(absl::Duration duration) {
-  return absl::ToChronoNanoseconds(duration);
-}
 
 nghttp2_nv Header(absl::string_view name, absl::string_view value) {
   const auto bytes = [](absl::string_view text) {
@@ -63,40 +62,40 @@ class Stream final : public GrpcCall,
                      public std::enable_shared_from_this<Stream> {
  public:
   Stream(Session* session, std::shared_ptr<GrpcHost> host, int32_t id,
-         const GrpcServerOptions& options)
+         const GrpcShared& shared)
       : session_(session),
         host_(std::move(host)),
         id_(id),
-        options_(options),
-        messages_({.max_bytes = options.max_message_bytes,
-                   .admission = options.admission}) {}
+        shared_(shared),
+        messages_({.max_bytes = shared.options.max_message_bytes,
+                   .admission = shared.options.admission}) {}
 
   absl::Status Defer(std::function<void()> work) override {
     // Connections take turns.
-    if (options_.defer != nullptr) {
-      return options_.defer(host_.get(), std::move(work));
+    if (shared_.options.defer != nullptr) {
+      return shared_.options.defer(host_.get(), std::move(work));
     }
     work();
     return absl::OkStatus();
   }
 
   // Of the peer.
-  void OnHeader(absl::string_view name, absl::string_view value,
-                int64_t max_bytes);
-  void OnHeaders(const GrpcShared& shared);
+  void OnHeader(absl::string_view name, absl::string_view value);
+  void OnHeaders();
   void OnData(absl::string_view bytes);
   void OnEndOfStream();
   void OnClosed();
 
   // When the peer will have been too slow to send.
-  [[nodiscard]] Clock::time_point Deadline(
-      const GrpcServerOptions& options) const;
+  [[nodiscard]] Clock::time_point Deadline() const;
 
   // The next bytes of the answer.
   ssize_t Read(uint8_t* buffer, size_t size, uint32_t* flags);
 
   [[nodiscard]] int32_t id() const { return id_; }
+  // True until the client has sent all.
   [[nodiscard]] bool receiving() const { return receiving_; }
+  [[nodiscard]] Clock::duration age() const { return Clock::now() - begin_; }
 
  private:
   void Write(std::string frame) override {
@@ -114,19 +113,21 @@ class Stream final : public GrpcCall,
   void OnEnd(const absl::Status& status);
   // Why the call cannot be served, as HTTP says it; 200 if it can.
   [[nodiscard]] int HttpStatus() const;
-  absl::Status Begin(const GrpcShared& shared);
+  absl::Status Begin();
   void Refuse(const absl::Status& status);
-  void SubmitHeaders();
-  void SubmitTrailers();
+  void BeginAnswer();
+  // There is more of the answer.
+  void Resume();
+  void SubmitStatus();
 
   Session* session_;  // Null when the stream has been closed.
   const std::shared_ptr<GrpcHost> host_;
   const int32_t id_;
-  const GrpcServerOptions& options_;
+  const GrpcShared& shared_;
+  const Clock::time_point begin_ = Clock::now();
 
   // What the client said.
   int64_t metadata_bytes_ = 0;
-  bool metadata_too_long_ = false;
   std::string method_;
   std::string path_;
   std::string content_type_;
@@ -137,8 +138,8 @@ class Stream final : public GrpcCall,
   std::unique_ptr<GrpcReader> reader_;
   GrpcMessageReader messages_;
   bool receiving_ = true;
-  Clock::time_point since_ = Clock::now();  // Of the message, or the pause.
-  bool any_ = false;                        // Whether a message has come.
+  Clock::time_point since_ = begin_;  // Of the message, or the pause.
+  bool any_ = false;                  // Whether a message has come.
 
   // What it is sent.
   std::deque<std::string> frames_;
@@ -161,15 +162,12 @@ class Session final : public GrpcSession {
   bool Start();
 
   bool Receive(absl::string_view bytes) override {
-    receiving_ = true;
-    const ssize_t taken = nghttp2_session_mem_recv(
-        session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-    receiving_ = false;
-    return taken >= 0;
+    return nghttp2_session_mem_recv(
+               session_, reinterpret_cast<const uint8_t*>(bytes.data()),
+               bytes.size()) >= 0;
   }
 
   void Produce(std::string& out) override {
-    if (receiving_) return;
     const uint8_t* bytes = nullptr;
     while (out.size() < kSendBytes) {
       const ssize_t size = nghttp2_session_mem_send(session_, &bytes);
@@ -190,31 +188,27 @@ class Session final : public GrpcSession {
 
   Clock::time_point ReadDeadline() const override {
     if (!greeted_) {
-      return since_ + ToChrono(shared_.options.handshake_timeout);
+      return since_ +
+             absl::ToChronoNanoseconds(shared_.options.handshake_timeout);
     }
     if (streams_.empty()) {
-      return since_ + ToChrono(shared_.options.idle_timeout);
+      return since_ + absl::ToChronoNanoseconds(shared_.options.idle_timeout);
     }
     Clock::time_point first = Clock::time_point::max();
-    for (const int32_t id : reading_) {
-      const auto stream = streams_.find(id);
-      if (stream == streams_.end()) continue;
-      first = std::min(first, stream->second->Deadline(shared_.options));
+    for (const Stream* stream : reading_) {
+      first = std::min(first, stream->Deadline());
     }
     return first;
   }
 
   bool OnExpired(Clock::time_point now) override {
     if (!greeted_ || streams_.empty()) return ReadDeadline() > now;
-    const std::set<int32_t> reading = reading_;
-    for (const int32_t id : reading) {
-      const std::shared_ptr<Stream> stream = Find(id);
-      if (stream == nullptr || stream->Deadline(shared_.options) > now) {
-        continue;
-      }
+    const std::set<Stream*> reading = reading_;
+    for (Stream* stream : reading) {
+      if (stream->Deadline() > now) continue;
+      reading_.erase(stream);
       stream->End(
           absl::DeadlineExceededError("the request did not arrive in time"));
-      reading_.erase(id);
     }
     return true;
   }
@@ -228,9 +222,9 @@ class Session final : public GrpcSession {
   }
 
   void End() override {
+    reading_.clear();
     const auto streams = std::exchange(streams_, {});
     for (const auto& [id, stream] : streams) stream->OnClosed();
-    reading_.clear();
   }
 
   // For streams.
@@ -240,9 +234,9 @@ class Session final : public GrpcSession {
   void AddUnsent(int64_t bytes) { unsent_ += bytes; }
 
  private:
-  std::shared_ptr<Stream> Find(int32_t id) const {
+  Stream* Find(int32_t id) const {
     const auto stream = streams_.find(id);
-    return stream == streams_.end() ? nullptr : stream->second;
+    return stream == streams_.end() ? nullptr : stream->second.get();
   }
 
   // A peer has sent a frame that goes with no call.
@@ -278,12 +272,11 @@ class Session final : public GrpcSession {
   const GrpcShared& shared_;
   GrpcHost& host_;
   nghttp2_session* session_ = nullptr;
-  bool receiving_ = false;
   bool broken_ = false;  // The library has no memory, or a callback threw.
   bool greeted_ = false;
   Clock::time_point since_ = Clock::now();  // It began, or the last call ended.
   std::map<int32_t, std::shared_ptr<Stream>> streams_;
-  std::set<int32_t> reading_;  // Those whose client has not sent all.
+  std::set<Stream*> reading_;  // Whose clients have not sent all in time.
   int64_t unsent_ = 0;         // Bytes of answers that the library has not had.
   int64_t ended_ = 0;
   double frames_ = kFirstFrames;
@@ -293,13 +286,9 @@ class Session final : public GrpcSession {
 
 // A call.
 
-void Stream::OnHeader(absl::string_view name, absl::string_view value,
-                      int64_t max_bytes) {
+void Stream::OnHeader(absl::string_view name, absl::string_view value) {
   metadata_bytes_ += static_cast<int64_t>(name.size() + value.size());
-  if (metadata_bytes_ > max_bytes) {
-    metadata_too_long_ = true;
-    return;
-  }
+  if (metadata_bytes_ > shared_.options.max_metadata_bytes) return;
   const std::pair<absl::string_view, std::string*> kept[] = {
       {":method", &method_},
       {":path", &path_},
@@ -313,13 +302,12 @@ void Stream::OnHeader(absl::string_view name, absl::string_view value,
   }
 }
 
-void Stream::OnHeaders(const GrpcShared& shared) {
-  call_.arrival_ns = telemetry::Clock::NowNs();
+void Stream::OnHeaders() {
   call_.cancelled = [weak = weak_from_this()] {
     const auto self = weak.lock();
     return self == nullptr || self->cancelled();
   };
-  const absl::Status begun = base::NoThrow([&] { return Begin(shared); });
+  const absl::Status begun = base::NoThrow([&] { return Begin(); });
   if (!begun.ok()) Refuse(begun);
 }
 
@@ -333,18 +321,18 @@ int Stream::HttpStatus() const {
              : 415;
 }
 
-absl::Status Stream::Begin(const GrpcShared& shared) {
-  if (metadata_too_long_) {
+absl::Status Stream::Begin() {
+  if (metadata_bytes_ > shared_.options.max_metadata_bytes) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the metadata has ", metadata_bytes_, " bytes, allowed are ",
-        shared.options.max_metadata_bytes));
+        shared_.options.max_metadata_bytes));
   }
   if (HttpStatus() != 200) {
     return absl::UnknownError(
         absl::StrCat("expected POST with the content type ", kContentType));
   }
-  const auto method = shared.methods.find(path_);
-  if (method == shared.methods.end()) {
+  const auto method = shared_.methods.find(path_);
+  if (method == shared_.methods.end()) {
     return absl::UnimplementedError(
         absl::StrCat("there is no method ", path_.substr(0, 200)));
   }
@@ -367,7 +355,6 @@ absl::Status Stream::Begin(const GrpcShared& shared) {
 
 void Stream::OnData(absl::string_view bytes) {
   if (reader_ == nullptr) return;
-  const auto self = shared_from_this();
   const absl::Status taken = base::NoThrow([&] {
     return messages_.Take(bytes, [&](GrpcMessage message) {
       any_ = true;
@@ -411,42 +398,45 @@ void Stream::OnClosed() {
   pending_.store(0);
 }
 
-Clock::time_point Stream::Deadline(const GrpcServerOptions& options) const {
-  if (!any_ || messages_.inside()) {
-    return since_ + ToChrono(options.read_timeout) +
-           std::chrono::milliseconds(messages_.seen() * 1000 /
-                                     options.least_bytes_per_second);
+Clock::time_point Stream::Deadline() const {
+  const GrpcServerOptions& options = shared_.options;
+  if (any_ && !messages_.inside()) {
+    return since_ + absl::ToChronoNanoseconds(options.idle_timeout);
   }
-  return since_ + ToChrono(options.idle_timeout);
+  return TransferDeadline(options, since_, options.read_timeout,
+                          messages_.seen());
 }
 
 void Stream::OnWrite(std::string frame) {
   if (session_ == nullptr || end_.has_value()) return;
   session_->AddUnsent(static_cast<int64_t>(frame.size()));
   frames_.push_back(std::move(frame));
-  SubmitHeaders();
+  if (answering_) {
+    Resume();
+  } else {
+    BeginAnswer();
+  }
   session_->Flush();
 }
 
 void Stream::OnEnd(const absl::Status& status) {
-  if (session_ == nullptr || end_.has_value()) return;
+  if (session_ == nullptr) return;
   end_ = status;
   if (answering_) {
-    SubmitHeaders();  // Wakes it.
+    Resume();
   } else {
-    SubmitTrailers();
+    SubmitStatus();
   }
   session_->Flush();
 }
 
-// Begins the answer, or tells the library that there is more of it.
-void Stream::SubmitHeaders() {
-  if (answering_) {
-    if (std::exchange(deferred_, false)) {
-      nghttp2_session_resume_data(session_->library(), id_);
-    }
-    return;
+void Stream::Resume() {
+  if (std::exchange(deferred_, false)) {
+    nghttp2_session_resume_data(session_->library(), id_);
   }
+}
+
+void Stream::BeginAnswer() {
   answering_ = true;
   const nghttp2_nv headers[] = {Header(":status", "200"),
                                 Header("content-type", kContentType),
@@ -478,7 +468,7 @@ ssize_t Stream::Read(uint8_t* buffer, size_t size, uint32_t* flags) {
   session_->AddUnsent(-static_cast<int64_t>(taken));
   if (frames_.empty() && end_.has_value()) {
     *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    SubmitTrailers();
+    SubmitStatus();
   } else if (taken == 0) {
     deferred_ = true;
     return NGHTTP2_ERR_DEFERRED;
@@ -487,7 +477,7 @@ ssize_t Stream::Read(uint8_t* buffer, size_t size, uint32_t* flags) {
 }
 
 // The status: behind the messages, or alone if there was none.
-void Stream::SubmitTrailers() {
+void Stream::SubmitStatus() {
   const std::string code = absl::StrCat(static_cast<int>(end_->code()));
   const std::string message = EncodeGrpcMessage(end_->message());
   const std::string http = absl::StrCat(HttpStatus());
@@ -527,18 +517,17 @@ bool Session::Start() {
                     size_t value_size, uint8_t, void* user) {
         return Guard([&] {
           const auto* self = static_cast<Session*>(user);
-          const auto stream = self->Find(frame->hd.stream_id);
+          Stream* stream = self->Find(frame->hd.stream_id);
           if (stream == nullptr) return;
           stream->OnHeader({reinterpret_cast<const char*>(name), name_size},
-                           {reinterpret_cast<const char*>(value), value_size},
-                           self->shared_.options.max_metadata_bytes);
+                           {reinterpret_cast<const char*>(value), value_size});
         });
       });
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
       callbacks, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* bytes,
                     size_t size, void* self) {
         return Guard([&] {
-          const auto stream = static_cast<Session*>(self)->Find(id);
+          Stream* stream = static_cast<Session*>(self)->Find(id);
           if (stream == nullptr) return;
           stream->OnData({reinterpret_cast<const char*>(bytes), size});
         });
@@ -580,13 +569,14 @@ bool Session::Start() {
 void Session::OnBeginHeaders(const nghttp2_frame& frame) {
   if (frame.headers.cat != NGHTTP2_HCAT_REQUEST) return;
   const int32_t id = frame.hd.stream_id;
-  streams_.emplace(id, std::make_shared<Stream>(this, host_.shared_from_this(),
-                                                id, shared_.options));
-  reading_.insert(id);
+  auto stream = std::make_shared<Stream>(this, host_.Share(), id, shared_);
+  reading_.insert(stream.get());
+  streams_.emplace(id, std::move(stream));
 }
 
 void Session::OnFrame(const nghttp2_frame& frame) {
   const bool acknowledges = (frame.hd.flags & NGHTTP2_FLAG_ACK) != 0;
+  Stream* const stream = Find(frame.hd.stream_id);
   switch (frame.hd.type) {
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
@@ -601,20 +591,22 @@ void Session::OnFrame(const nghttp2_frame& frame) {
     case NGHTTP2_PING:
       if (!acknowledges) Spend();
       return;
+    case NGHTTP2_RST_STREAM:
+      if (stream == nullptr || stream->age() < kAtOnce) Spend();
+      return;
     default:
       Spend();
       return;
   }
   const bool ends = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   if (frame.hd.type == NGHTTP2_DATA && frame.hd.length == 0 && !ends) Spend();
-  const std::shared_ptr<Stream> stream = Find(frame.hd.stream_id);
   if (stream == nullptr) return;
   if (frame.hd.type == NGHTTP2_HEADERS &&
       frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
-    stream->OnHeaders(shared_);
+    stream->OnHeaders();
   }
   if (ends) {
-    reading_.erase(stream->id());
+    reading_.erase(stream);
     stream->OnEndOfStream();
   }
 }
@@ -627,7 +619,7 @@ void Session::OnSent(const nghttp2_frame& frame) {
   }
   Earn(kFramesPerCall);
   // Nobody reads what the client would still send.
-  const std::shared_ptr<Stream> stream = Find(frame.hd.stream_id);
+  const Stream* const stream = Find(frame.hd.stream_id);
   if (stream != nullptr && stream->receiving()) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id(),
                               NGHTTP2_NO_ERROR);
@@ -635,10 +627,11 @@ void Session::OnSent(const nghttp2_frame& frame) {
 }
 
 void Session::OnStreamClosed(int32_t id) {
-  const std::shared_ptr<Stream> stream = Find(id);
-  if (stream == nullptr) return;
-  streams_.erase(id);
-  reading_.erase(id);
+  const auto found = streams_.find(id);
+  if (found == streams_.end()) return;
+  const std::shared_ptr<Stream> stream = std::move(found->second);
+  streams_.erase(found);
+  reading_.erase(stream.get());
   stream->OnClosed();
   ++ended_;
   if (streams_.empty()) since_ = Clock::now();

@@ -22,9 +22,11 @@
 namespace quern::server {
 
 // What a session lives in.
-class GrpcHost : public std::enable_shared_from_this<GrpcHost> {
+class GrpcHost {
  public:
   virtual ~GrpcHost() = default;
+  // For those who may outlive the session.
+  virtual std::shared_ptr<GrpcHost> Share() = 0;
   // Runs `work` on the thread, now if this is the one. From any thread.
   virtual void Dispatch(std::function<void()> work) = 0;
   // There may be something to send.
@@ -65,13 +67,15 @@ class GrpcSession {
   // True if answers wait that the peer does not take.
   [[nodiscard]] virtual bool stuck() const = 0;
 
-  // When the peer will have been too slow to send.
+  // When the peer will have been too slow to send, or idle for too long.
   [[nodiscard]] virtual Clock::time_point ReadDeadline() const = 0;
-  // Refuses the calls that are too slow, at `now`. False if the peer is to go.
+  // Refuses the calls that are too slow, at `now`. False if none is the reason,
+  // and the peer is to go.
   [[nodiscard]] virtual bool OnExpired(Clock::time_point now) = 0;
 
-  // Tells the peer to begin no more calls; after a while those are not served.
+  // Asks the peer to begin no more calls.
   virtual void Announce() = 0;
+  // Serves no more calls than have come, and tells the peer so.
   virtual void Drain() = 0;
 
   // The connection has ended: so have all calls.

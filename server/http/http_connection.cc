@@ -8,10 +8,8 @@
 // tells that the client has gone, and what else comes is the next request,
 // which waits in the buffer. Nothing more is read before that one's turn.
 //
-// A peer has a fixed time for the head of a request. For bodies, its own and
-// ours, it has a fixed time and what the bytes so far take at the least rate:
-// one that sends or takes a byte now and then is cut off, a long body on a slow
-// line is not.
+// A peer has a fixed time for the head of a request, and that of a transfer
+// (TransferDeadline) for bodies, its own and ours.
 #include "server/http/http_connection.h"
 
 #include <algorithm>
@@ -29,7 +27,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/error.hpp>
@@ -40,7 +37,7 @@
 #include "engine/telemetry/distribution.h"
 #include "server/admission.h"
 #include "server/http/http_body.h"
-#include "server/net/expiry.h"
+#include "server/net/socket_connection.h"
 
 namespace quern::server {
 namespace {
@@ -61,10 +58,6 @@ constexpr const char* kOnce[] = {
     "expect",        "origin",           "inference-header-content-length",
 };
 constexpr char kContinue[] = "HTTP/1.1 100 Continue\r\n\r\n";
-
-SteadyClock::duration ToChrono(absl::Duration duration) {
-  return absl::ToChronoNanoseconds(duration);
-}
 
 absl::string_view ReasonOf(int status) {
   if (status == 499) return "Client Closed Request";
@@ -119,51 +112,23 @@ class Reply {
 };
 
 template <typename Stream>
-class HttpConnection final
-    : public Connection,
-      public std::enable_shared_from_this<HttpConnection<Stream>> {
+class HttpConnection final : public SocketConnection<Stream> {
  public:
-  static constexpr bool kTls = std::is_same_v<Stream, TlsStream>;
-
   template <typename... Args>
   explicit HttpConnection(std::shared_ptr<HttpConnections> shared,
                           Args&&... args)
-      : shared_(std::move(shared)),
-        stream_(std::forward<Args>(args)...),
-        expiry_(stream_.get_executor()) {}
-
-  ~HttpConnection() override {
-    EndWait();
-    shared_->Leave(this->weak_from_this());
-  }
-
-  void Start() {
-    expiry_.Start(this->weak_from_this(), [this] { OnExpired(); });
-    shared_->Enter(this->weak_from_this());
-    BeginWait();
-    asio::dispatch(stream_.get_executor(),
-                   [self = this->shared_from_this()] { self->Begin(); });
-  }
-
-  void Drain() override {
-    asio::dispatch(stream_.get_executor(), [self = this->shared_from_this()] {
-      self->keep_alive_ = false;
-      if (self->stage_ == Stage::kIdle) self->Close();
-    });
-  }
-
-  void Abort() override {
-    asio::dispatch(stream_.get_executor(),
-                   [self = this->shared_from_this()] { self->Close(); });
-  }
-
-  void GiveWay() override {
-    asio::dispatch(stream_.get_executor(), [self = this->shared_from_this()] {
-      if (self->stage_ <= Stage::kHead) self->Close();
-    });
-  }
+      : SocketConnection<Stream>(shared, std::forward<Args>(args)...),
+        shared_(*shared) {}
 
  private:
+  using Base = SocketConnection<Stream>;
+  using Base::BeginWait;
+  using Base::EndWait;
+  using Base::expiry;
+  using Base::kTls;
+  using Base::socket;
+  using Base::stream;
+
   enum class Stage {
     // It waits for a request.
     kHandshake,  // Of TLS.
@@ -178,37 +143,29 @@ class HttpConnection final
     kClosed,
   };
 
-  Socket& socket() {
-    if constexpr (kTls) {
-      return stream_.next_layer();
-    } else {
-      return stream_;
-    }
+  std::shared_ptr<HttpConnection> Self() {
+    return std::static_pointer_cast<HttpConnection>(this->shared_from_this());
   }
 
-  void BeginWait() {
-    if (place_ < 0) place_ = shared_->BeginWait(this->weak_from_this());
+  void OnDrain() override {
+    keep_alive_ = false;
+    if (stage_ == Stage::kIdle) Close();
   }
 
-  void EndWait() {
-    if (place_ >= 0) shared_->EndWait(std::exchange(place_, -1));
-  }
+  void OnGiveWay() override { Close(); }
 
   // Time.
 
   void ExpireAfter(absl::Duration duration) {
-    expiry_.At(SteadyClock::now() + ToChrono(duration));
+    expiry().At(SteadyClock::now() + absl::ToChronoNanoseconds(duration));
   }
 
-  // For a transfer that began at `begin` and has moved `bytes`.
   void ExpireTransfer(SteadyClock::time_point begin, absl::Duration timeout,
                       int64_t bytes) {
-    expiry_.At(begin + ToChrono(timeout) +
-               std::chrono::milliseconds(
-                   bytes * 1000 / shared_->options.least_bytes_per_second));
+    expiry().At(TransferDeadline(shared_.options, begin, timeout, bytes));
   }
 
-  void OnExpired() {
+  void OnExpired() override {
     if (stage_ == Stage::kClosed) return;
     if (stage_ == Stage::kHead || stage_ == Stage::kBody) {
       Refuse(HttpError(408, "the request did not arrive in time"));
@@ -219,31 +176,30 @@ class HttpConnection final
 
   // Reading.
 
-  void Begin() {
+  void Begin() override {
     if constexpr (kTls) {
-      ExpireAfter(shared_->options.read_timeout);
-      stream_.async_handshake(
-          TlsStream::server,
-          [self = this->shared_from_this()](error_code error) {
-            if (error || self->stage_ == Stage::kClosed) {
-              self->Close();
-            } else {
-              self->NextRequest();
-            }
-          });
+      ExpireAfter(shared_.options.read_timeout);
+      stream().async_handshake(TlsStream::server,
+                               [self = Self()](error_code error) {
+                                 if (error || self->stage_ == Stage::kClosed) {
+                                   self->Close();
+                                 } else {
+                                   self->NextRequest();
+                                 }
+                               });
     } else {
       NextRequest();
     }
   }
 
   void NextRequest() {
-    if (shared_->draining.load()) {
+    if (shared_.draining.load()) {
       Close();
       return;
     }
     parser_.emplace();
     parser_->header_limit(
-        static_cast<std::uint32_t>(shared_->options.max_header_bytes));
+        static_cast<std::uint32_t>(shared_.options.max_header_bytes));
     // Set when the route is known.
     parser_->body_limit(std::numeric_limits<std::uint64_t>::max());
     request_ = {};
@@ -254,18 +210,17 @@ class HttpConnection final
       return;
     }
     stage_ = Stage::kIdle;
-    ExpireAfter(shared_->options.idle_timeout);
+    ExpireAfter(shared_.options.idle_timeout);
     Read();
   }
 
   void Read() {
     if (reading_) return;
     reading_ = true;
-    stream_.async_read_some(
-        buffer_.prepare(kReadBytes),
-        [self = this->shared_from_this()](error_code error, size_t bytes) {
-          self->OnRead(error, bytes);
-        });
+    stream().async_read_some(buffer_.prepare(kReadBytes),
+                             [self = Self()](error_code error, size_t bytes) {
+                               self->OnRead(error, bytes);
+                             });
   }
 
   void OnRead(error_code error, size_t bytes) {
@@ -309,7 +264,7 @@ class HttpConnection final
 
   void BeginHead() {
     stage_ = Stage::kHead;
-    ExpireAfter(shared_->options.read_timeout);
+    ExpireAfter(shared_.options.read_timeout);
     ReadHead();
   }
 
@@ -331,7 +286,7 @@ class HttpConnection final
     } else if (error == http::error::header_limit) {
       Refuse(
           HttpError(431, absl::StrCat("the head of the request has more than ",
-                                      shared_->options.max_header_bytes,
+                                      shared_.options.max_header_bytes,
                                       " bytes (--http-max-header-bytes)")));
     } else if (!error || error == http::error::need_more) {
       Read();
@@ -413,7 +368,7 @@ class HttpConnection final
   void OnHead() {
     EndWait();
     FillRequest();
-    keep_alive_ = parser_->get().keep_alive() && !shared_->draining.load();
+    keep_alive_ = parser_->get().keep_alive() && !shared_.draining.load();
     if (std::optional<HttpResponse> bad = CheckHead()) {
       // Where this request ends is a matter of opinion, too.
       keep_alive_ = false;
@@ -421,7 +376,7 @@ class HttpConnection final
       Refuse(*std::move(bad));
       return;
     }
-    std::variant<HttpRoute, HttpResponse> routed = shared_->router(request_);
+    std::variant<HttpRoute, HttpResponse> routed = shared_.router(request_);
     if (auto* refusal = std::get_if<HttpResponse>(&routed)) {
       Refuse(std::move(*refusal));
       return;
@@ -457,7 +412,7 @@ class HttpConnection final
   // announced takes nothing away from others.
   bool CouldHold(int64_t bytes) {
     if (bytes == 0) return true;
-    return Held(Admission::Bytes(shared_->options.admission).Take(bytes));
+    return Held(Admission::Bytes(shared_.options.admission).Take(bytes));
   }
 
   // Counts what has come of the body.
@@ -465,7 +420,7 @@ class HttpConnection final
     const auto size = static_cast<int64_t>(parser_->get().body().size());
     if (size == 0) return true;
     if (room_ == nullptr) {
-      room_ = std::make_shared<Admission::Bytes>(shared_->options.admission);
+      room_ = std::make_shared<Admission::Bytes>(shared_.options.admission);
     }
     return Held(room_->Take(size - room_->taken()));
   }
@@ -500,7 +455,7 @@ class HttpConnection final
       Route();
       return;
     }
-    ExpireTransfer(begin_, shared_->options.read_timeout, body_seen_);
+    ExpireTransfer(begin_, shared_.options.read_timeout, body_seen_);
     Read();
   }
 
@@ -508,15 +463,15 @@ class HttpConnection final
 
   void Route() {
     stage_ = Stage::kRoute;
-    expiry_.Never();
+    expiry().Never();
     request_.body = std::move(parser_->get().body());
     request_.room = std::move(room_);
     request_.arrival_ns = telemetry::Clock::NowNs();
     gone_ = std::make_shared<std::atomic<bool>>(false);
     request_.cancelled = [gone = gone_] { return gone->load(); };
     head_only_ = request_.method == "HEAD";
-    const auto reply = std::make_shared<Reply>(
-        [self = this->shared_from_this()](HttpResponse response) {
+    const auto reply =
+        std::make_shared<Reply>([self = Self()](HttpResponse response) {
           self->Answer(std::move(response));
         });
     // Where the next request has begun to come, no more is read before this
@@ -533,14 +488,10 @@ class HttpConnection final
 
   // From any thread.
   void Answer(HttpResponse response) {
-    if (shared_->stopped.load()) return;
-    asio::dispatch(stream_.get_executor(),
-                   [self = this->shared_from_this(),
-                    response = std::move(response)]() mutable {
-                     if (self->stage_ == Stage::kRoute) {
-                       self->Write(std::move(response));
-                     }
-                   });
+    if (shared_.stopped.load()) return;
+    this->OnLoop([this, response = std::move(response)]() mutable {
+      if (stage_ == Stage::kRoute) Write(std::move(response));
+    });
   }
 
   // Writing.
@@ -561,8 +512,8 @@ class HttpConnection final
   void Write(HttpResponse response) {
     stage_ = Stage::kWrite;
     if (gone_ == nullptr) gone_ = std::make_shared<std::atomic<bool>>(false);
-    shared_->CountAnswer(response.status);
-    keep_alive_ = keep_alive_ && !shared_->draining.load();
+    shared_.CountAnswer(response.status);
+    keep_alive_ = keep_alive_ && !shared_.draining.load();
     response_ = std::move(response);
     head_ = HeadOf(response_, keep_alive_);
     pending_.clear();
@@ -579,11 +530,11 @@ class HttpConnection final
   }
 
   void WriteSome() {
-    ExpireTransfer(begin_, shared_->options.write_timeout, written_);
-    stream_.async_write_some(pending_, [self = this->shared_from_this()](
-                                           error_code error, size_t bytes) {
-      self->OnWritten(error, bytes);
-    });
+    ExpireTransfer(begin_, shared_.options.write_timeout, written_);
+    stream().async_write_some(pending_,
+                              [self = Self()](error_code error, size_t bytes) {
+                                self->OnWritten(error, bytes);
+                              });
   }
 
   void OnWritten(error_code error, size_t bytes) {
@@ -619,25 +570,24 @@ class HttpConnection final
 
   void WriteContinue() {
     stage_ = Stage::kContinue;
-    ExpireTransfer(begin_, shared_->options.read_timeout, 0);
-    asio::async_write(
-        stream_, asio::buffer(kContinue, sizeof(kContinue) - 1),
-        [self = this->shared_from_this()](error_code error, size_t) {
-          if (self->stage_ != Stage::kContinue) return;
-          if (error) {
-            self->Close();
-            return;
-          }
-          self->stage_ = Stage::kBody;
-          self->ReadBody();
-        });
+    ExpireTransfer(begin_, shared_.options.read_timeout, 0);
+    asio::async_write(stream(), asio::buffer(kContinue, sizeof(kContinue) - 1),
+                      [self = Self()](error_code error, size_t) {
+                        if (self->stage_ != Stage::kContinue) return;
+                        if (error) {
+                          self->Close();
+                          return;
+                        }
+                        self->stage_ = Stage::kBody;
+                        self->ReadBody();
+                      });
   }
 
   // The end.
 
   void End() {
     stage_ = Stage::kLinger;
-    expiry_.At(SteadyClock::now() + kLingerTime);
+    expiry().At(SteadyClock::now() + kLingerTime);
     if (kTls && !linger_) {
       EndTls();
       return;
@@ -662,31 +612,27 @@ class HttpConnection final
         return;  // OnEndOfStream comes back here.
       }
       ending_ = true;
-      stream_.async_shutdown(
-          [self = this->shared_from_this()](error_code) { self->Close(); });
+      stream().async_shutdown([self = Self()](error_code) { self->Close(); });
     }
   }
 
-  void Close() {
+  void Close() override {
     if (stage_ == Stage::kClosed) return;
     stage_ = Stage::kClosed;
     EndWait();
     if (gone_ != nullptr) gone_->store(true);
-    expiry_.Cancel();
+    expiry().Cancel();
     error_code ignored;
     socket().close(ignored);
   }
 
-  const std::shared_ptr<HttpConnections> shared_;
-  Stream stream_;
-  Expiry expiry_;
+  HttpConnections& shared_;
   Stage stage_ = Stage::kHandshake;
   beast::flat_buffer buffer_;
   bool reading_ = false;
   bool ending_ = false;
   bool keep_alive_ = true;
   bool linger_ = false;
-  int64_t place_ = -1;  // While it waits for a request.
 
   // The request under way.
   std::optional<http::request_parser<HttpBody>> parser_;
@@ -727,15 +673,7 @@ void HttpConnections::CountAnswer(int status) {
 }
 
 void HttpConnections::Serve(Socket socket) {
-  if (tls.has_value()) {
-    std::make_shared<HttpConnection<TlsStream>>(shared_from_this(),
-                                                std::move(socket), *tls)
-        ->Start();
-  } else {
-    std::make_shared<HttpConnection<Socket>>(shared_from_this(),
-                                             std::move(socket))
-        ->Start();
-  }
+  ServeSocket<HttpConnection>(shared_from_this(), std::move(socket));
 }
 
 void HttpConnections::TurnAway(Socket& socket) {

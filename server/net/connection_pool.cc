@@ -5,6 +5,14 @@
 
 namespace quern::server {
 
+std::chrono::steady_clock::time_point TransferDeadline(
+    const ListenerOptions& options, std::chrono::steady_clock::time_point begin,
+    absl::Duration timeout, int64_t bytes) {
+  return begin + absl::ToChronoNanoseconds(timeout) +
+         std::chrono::milliseconds(bytes * 1000 /
+                                   options.least_bytes_per_second);
+}
+
 ConnectionPool::ConnectionPool(int threads, Counts counts)
     : counts_(std::move(counts)) {
   for (int i = 0; i < threads; ++i) {
@@ -16,26 +24,26 @@ ConnectionPool::ConnectionPool(int threads, Counts counts)
 void ConnectionPool::Enter(std::weak_ptr<Connection> connection) {
   const base::MutexLock lock(&mutex_);
   connections_.insert(std::move(connection));
-  counts_.open->Set(++count_);
+  counts_.open->Set(static_cast<double>(connections_.size()));
 }
 
 void ConnectionPool::Leave(const std::weak_ptr<Connection>& connection) {
   const base::MutexLock lock(&mutex_);
   connections_.erase(connection);
-  counts_.open->Set(--count_);
-  if (count_ == 0) left_.SignalAll();
+  counts_.open->Set(static_cast<double>(connections_.size()));
+  if (connections_.empty()) left_.SignalAll();
 }
 
 int ConnectionPool::connections() const {
   const base::MutexLock lock(&mutex_);
-  return count_;
+  return static_cast<int>(connections_.size());
 }
 
 bool ConnectionPool::AwaitNone(absl::Time deadline) {
   const base::MutexLock lock(&mutex_);
-  while (count_ > 0) {
+  while (!connections_.empty()) {
     if (!left_.WaitUntil(&mutex_, absl::ToChronoTime(deadline))) {
-      return count_ == 0;
+      return connections_.empty();
     }
   }
   return true;

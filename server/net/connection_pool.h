@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -51,11 +52,19 @@ struct ListenerOptions {
   std::string tls_cert;
   std::string tls_key;
   std::string tls_client_ca;
-  // What TLS is asked to carry, by its name in ALPN (RFC 7301); may be empty.
+  // What TLS is asked to carry, as ALPN writes it (RFC 7301): "\x02h2". Empty
+  // if that is not asked.
   std::string tls_protocol;
 };
 
-class Connection {
+// When a transfer that began at `begin` and has moved `bytes` takes too long: a
+// fixed time, and what the bytes take at the least rate. One that sends or
+// takes a byte now and then is cut off, a long body on a slow line is not.
+[[nodiscard]] std::chrono::steady_clock::time_point TransferDeadline(
+    const ListenerOptions& options, std::chrono::steady_clock::time_point begin,
+    absl::Duration timeout, int64_t bytes);
+
+class Connection : public std::enable_shared_from_this<Connection> {
  public:
   virtual ~Connection() = default;
   // Closes it if it is idle, else after the answers that are under way.
@@ -112,7 +121,6 @@ class ConnectionPool {
   const Counts counts_;
   mutable base::Mutex mutex_;
   base::CondVar left_;
-  int count_ ABSL_GUARDED_BY(mutex_) = 0;
   std::set<std::weak_ptr<Connection>, std::owner_less<>> connections_
       ABSL_GUARDED_BY(mutex_);
   // By their places: who has waited longest is the first.

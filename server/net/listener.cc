@@ -43,30 +43,27 @@ constexpr std::chrono::milliseconds kAcceptPause(100);
 
 absl::Status Unusable(const char* flag, const std::string& path,
                       const error_code& error) {
-  if (access(path.c_str(), R_OK) != 0) {
-    return absl::NotFoundError(
-        absl::StrCat(flag, ": cannot read ", path, ": ", std::strerror(errno)));
-  }
+  const bool found = access(path.c_str(), R_OK) == 0;
   return absl::InvalidArgumentError(
-      absl::StrCat(flag, ": cannot use ", path, ": ", error.message()));
+      absl::StrCat(flag, ": cannot ", found ? "use " : "read ", path, ": ",
+                   found ? error.message() : std::strerror(errno)));
 }
 
-// Chooses the protocol `argument` for a client that offers it (RFC 7301).
+// Chooses the protocol `argument`, as ALPN writes it (RFC 7301), for a client
+// that offers it.
 int ChooseProtocol(SSL*, const unsigned char** chosen, unsigned char* size,
                    const unsigned char* offered, unsigned offered_size,
                    void* argument) {
   const auto& protocol = *static_cast<const std::string*>(argument);
-  for (unsigned at = 0; at < offered_size; at += offered[at] + 1U) {
-    if (offered[at] != protocol.size() ||
-        at + 1 + protocol.size() > offered_size ||
-        std::memcmp(offered + at + 1, protocol.data(), protocol.size()) != 0) {
-      continue;
-    }
-    *chosen = offered + at + 1;
-    *size = offered[at];
-    return SSL_TLSEXT_ERR_OK;
+  unsigned char* found = nullptr;
+  if (SSL_select_next_proto(
+          &found, size, reinterpret_cast<const unsigned char*>(protocol.data()),
+          static_cast<unsigned>(protocol.size()), offered,
+          offered_size) != OPENSSL_NPN_NEGOTIATED) {
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
-  return SSL_TLSEXT_ERR_ALERT_FATAL;
+  *chosen = found;
+  return SSL_TLSEXT_ERR_OK;
 }
 
 // `options` outlive `tls`.

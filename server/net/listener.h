@@ -19,7 +19,7 @@ namespace quern::server {
 
 class Listener {
  public:
-  // kUnavailable, with the flag, if the address cannot be had, kNotFound or
+  // kUnavailable, with the flag, if the address cannot be had,
   // kInvalidArgument if a certificate cannot be read or used.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Listener>> Start(
       std::shared_ptr<ConnectionPool> pool);

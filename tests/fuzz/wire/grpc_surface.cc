@@ -89,8 +89,12 @@ Served& TheServer() {
   return *served;
 }
 
-class Host final : public server::GrpcHost {
+class Host final : public server::GrpcHost,
+                   public std::enable_shared_from_this<Host> {
  public:
+  std::shared_ptr<server::GrpcHost> Share() override {
+    return shared_from_this();
+  }
   void Dispatch(std::function<void()> work) override { work(); }
   void Flush() override {}
 };

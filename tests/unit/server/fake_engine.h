@@ -104,6 +104,7 @@ class FakeEngine final : public Engine {
       std::shared_ptr<const graph::Graph> graph,
       const base::CompileOptions& options, const Progress& progress) override {
     ++loads;
+    if (on_load) on_load();
     progress("compile", 1, 1);
     if (options.device == "broken") {
       return absl::InternalError("the device is broken");
@@ -135,6 +136,7 @@ class FakeEngine final : public Engine {
 
   std::atomic<int> loads = 0;
   std::atomic<bool> well = true;  // Whether canaries come back right.
+  std::function<void()> on_load;  // Called in every load.
   std::function<void()> on_run;   // Given to the models.
 };
 

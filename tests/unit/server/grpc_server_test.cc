@@ -33,12 +33,14 @@
 #include "server/grpc/grpc_reflection.h"
 #include "tests/support/http2_frames.h"
 #include "tests/support/raw_client.h"
+#include "tests/support/waiting.h"
 
 namespace quern::server {
 namespace {
 
 using inference::ModelInferRequest;
 using inference::ModelInferResponse;
+using support::Becomes;
 using support::Field;
 using support::Frame;
 using support::Hello;
@@ -99,12 +101,9 @@ std::string HeadersIn(absl::string_view bytes) {
   return text;
 }
 
-// Waits until something is so.
-bool Becomes(const std::function<bool()>& condition) {
-  for (int i = 0; i < 400 && !condition(); ++i) {
-    absl::SleepFor(absl::Milliseconds(25));
-  }
-  return condition();
+// Whether a server has said which calls it has not served, before it ended.
+bool HasGoAway(const std::string& bytes) {
+  return bytes.find(std::string("\x07\0\0\0\0\0", 6)) != std::string::npos;
 }
 
 class GrpcServerTest : public ::testing::Test {
@@ -525,6 +524,53 @@ TEST_F(GrpcServerTest, ControlFramesWithoutCallsEndAConnection) {
   ExpectToServe();
 }
 
+// As deadlines do that pass under load.
+TEST_F(GrpcServerTest, CallsThatAreTakenBackAfterAWhileDoNot) {
+  Start();
+  RawClient client(address());
+  std::string calls = Hello();
+  std::string resets;
+  constexpr uint32_t kCalls = 1000;
+  for (uint32_t i = 0; i < kCalls; ++i) {
+    calls += Frame(kHeaders, kEndHeaders, 2 * i + 1, RequestHead());
+    resets += Frame(kReset, 0, 2 * i + 1, Word(8));
+  }
+  client.Send(calls);
+  absl::SleepFor(absl::Milliseconds(200));
+  client.Send(resets + Call1("fail", 2 * kCalls + 1) +
+              Frame(kGoAway, 0, 0, Word(0) + Word(0)));
+  EXPECT_THAT(HeadersIn(client.ReadAll()), HasSubstr("no such thing"));
+  EXPECT_EQ(Count(Metric::kGrpcFloodConnections), 0);
+}
+
+TEST_F(GrpcServerTest, LongMessagesAreParsedWhereTheyHoldUpNobody) {
+  std::atomic<int> deferred = 0;
+  bool full = false;
+  options_.defer = [&](const void* owner, std::function<void()> work) {
+    EXPECT_NE(owner, nullptr);
+    if (full) return absl::ResourceExhaustedError("it is full");
+    ++deferred;
+    std::thread(std::move(work)).detach();
+    return absl::OkStatus();
+  };
+  Start();
+  ModelInferResponse response;
+  EXPECT_TRUE(Ask("7", &response, {}, std::string(100'000, 'r')).ok());
+  EXPECT_EQ(deferred, 0);
+  const std::string raw(900'000, 'r');
+  EXPECT_TRUE(Ask("7", &response, {}, raw).ok());
+  EXPECT_EQ(deferred, 1);
+  EXPECT_EQ(response.raw_output_contents(0), raw);
+  // What is small may be large when it is inflated.
+  const auto pack = [](grpc::ClientContext& context) {
+    context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  };
+  EXPECT_TRUE(Ask("7", &response, pack, raw).ok());
+  EXPECT_EQ(deferred, 2);
+  full = true;
+  EXPECT_EQ(Ask("7", &response, {}, raw).error_message(), "it is full");
+}
+
 TEST_F(GrpcServerTest, APeerThatIsSlowToSendIsRefused) {
   options_.handshake_timeout = absl::Milliseconds(300);
   options_.idle_timeout = absl::Milliseconds(600);
@@ -534,7 +580,7 @@ TEST_F(GrpcServerTest, APeerThatIsSlowToSendIsRefused) {
   (void)silent.ReadAll();  // Ends.
   RawClient idle(address());
   idle.Send(Hello());
-  (void)idle.ReadAll();
+  EXPECT_TRUE(HasGoAway(idle.ReadAll()));
   RawClient slow(address());
   slow.Send(Hello() + Frame(kHeaders, kEndHeaders, 1, RequestHead()) +
             Frame(kData, 0, 1, Message("7").substr(0, 3)));
@@ -564,6 +610,22 @@ TEST_F(GrpcServerTest, APeerThatIsSlowToTakeItsAnswerIsClosed) {
   ExpectToServe();
 }
 
+TEST_F(GrpcServerTest, OneThatTalksAndTakesNothingIsClosedAllTheSame) {
+  options_.write_timeout = absl::Milliseconds(500);
+  Start();
+  RawClient client(address());
+  const std::string no_window = std::string("\0\x04", 2) + Word(0);
+  client.Send(std::string(support::kPreface) +
+              Frame(kSettings, 0, 0, no_window) + Call1("7"));
+  ASSERT_TRUE(BecomesOpen(1));
+  for (int i = 0; i < 40 && Count(Metric::kGrpcConnections) > 0; ++i) {
+    client.Send(Frame(kPing, 0, 0, std::string(8, 'p')));
+    absl::SleepFor(absl::Milliseconds(50));
+  }
+  EXPECT_EQ(Count(Metric::kGrpcConnections), 0);
+  EXPECT_EQ(Count(Metric::kGrpcFloodConnections), 0);
+}
+
 TEST_F(GrpcServerTest, WhoHasNoCallGivesWayAtTheLimit) {
   options_.max_connections = 2;
   Start();
@@ -574,7 +636,7 @@ TEST_F(GrpcServerTest, WhoHasNoCallGivesWayAtTheLimit) {
   idle.Send(Hello());
   ASSERT_TRUE(BecomesOpen(2));
   ExpectToServe();
-  (void)idle.ReadAll();  // Ends.
+  EXPECT_TRUE(HasGoAway(idle.ReadAll()));
   EXPECT_GE(Count(Metric::kGrpcEvictedConnections), 1);
   AnswerHeld();
 }

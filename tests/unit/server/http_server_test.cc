@@ -19,11 +19,13 @@
 #include "engine/base/mutex.h"
 #include "server/admission.h"
 #include "tests/support/raw_client.h"
+#include "tests/support/waiting.h"
 
 namespace quern::server {
 namespace {
 
 using support::Ask;
+using support::Becomes;
 using support::HeaderOf;
 using support::RawAnswer;
 using support::RawClient;
@@ -44,14 +46,6 @@ std::string Post(absl::string_view body, absl::string_view path = "/echo") {
 std::string PostWith(absl::string_view headers, absl::string_view rest) {
   return absl::StrCat("POST /echo HTTP/1.1\r\nHost: h\r\n", headers, "\r\n",
                       rest);
-}
-
-// Waits until something is so.
-bool Becomes(const std::function<bool()>& condition) {
-  for (int i = 0; i < 400 && !condition(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(25));
-  }
-  return condition();
 }
 
 class HttpServerTest : public ::testing::Test {
@@ -668,7 +662,7 @@ TEST_F(HttpServerTest, SaysWhichAddressItCannotHave) {
   HttpServerOptions secure = options_;
   secure.tls_cert = "/nonexistent.pem";
   const auto unreadable = StartHttpServer(secure, nullptr, &metrics_);
-  EXPECT_EQ(unreadable.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(unreadable.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(unreadable.status().message(), HasSubstr("--tls-cert"));
 }
 

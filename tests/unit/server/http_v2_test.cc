@@ -28,6 +28,7 @@
 #include "server/server.h"
 #include "tests/support/model_generator.h"
 #include "tests/support/raw_client.h"
+#include "tests/support/waiting.h"
 #include "tests/unit/server/fake_engine.h"
 
 namespace quern::server {
@@ -129,6 +130,26 @@ TEST_F(HttpV2Test, LiveReadyAndMetadataTellTheTruth) {
   const json config = json::parse(Ask("GET", "/v2/models/echo/config").body);
   EXPECT_EQ(config["max_batch_size"], 0);
   EXPECT_EQ(config["input"][0]["data_type"], "TYPE_FP32");
+}
+
+// Read where the connection is, it would hold up others.
+TEST_F(HttpV2Test, ALongBodyIsReadByAThreadOfLoads) {
+  Config config;
+  config.load_threads = 1;
+  config.max_queued_loads = 0;
+  const auto gate = std::make_shared<support::Gate>();
+  engine_.on_load = [gate] { gate->Wait(); };
+  Start(config);
+  std::thread loader([this] { LoadEcho(); });
+  gate->AwaitOne();
+  const std::string spaces(70'000, ' ');
+  EXPECT_EQ(Ask("POST", "/v2/logging", "{}").status, 200);
+  const RawAnswer answer = Ask("POST", "/v2/logging", spaces + "{}");
+  EXPECT_EQ(answer.status, 429);
+  EXPECT_THAT(answer.body, HasSubstr("loads wait already"));
+  gate->Open();
+  loader.join();
+  EXPECT_EQ(Ask("POST", "/v2/logging", spaces + "{}").status, 200);
 }
 
 TEST_F(HttpV2Test, IsNotReadyWhileADeviceIsNot) {

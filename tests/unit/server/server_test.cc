@@ -5,9 +5,7 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <thread>
 #include <unistd.h>
@@ -22,38 +20,14 @@
 #include "proto/quern/v1/graph_service.grpc.pb.h"
 #include "server/codec.h"
 #include "server/digest.h"
+#include "tests/support/waiting.h"
 #include "tests/unit/server/fake_engine.h"
 
 namespace quern::server {
 namespace {
 
+using support::Gate;
 using ::testing::HasSubstr;
-
-// Something that runs wait for until it is opened.
-class Gate {
- public:
-  void Wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    ++waiting_;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return open_; });
-  }
-  void AwaitOne() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return waiting_ > 0; });
-  }
-  void Open() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    open_ = true;
-    changed_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int waiting_ = 0;
-  bool open_ = false;
-};
 
 class ServerTest : public ::testing::Test {
  protected:
@@ -279,6 +253,26 @@ TEST_F(ServerTest, RequestsUnderWayHaveNoMoreBytesThanTheLimit) {
   EXPECT_TRUE(Infer(Request(ir::DType::kI8, "abc"), &response).ok());
 }
 
+TEST_F(ServerTest, TheFilesOfALoadCountAmongThem) {
+  Config config;
+  config.max_bytes_in_flight = 1000;
+  StartGated(config);
+  const auto load = [this] {
+    inference::RepositoryModelLoadRequest request;
+    request.set_model_name("other");
+    auto& parameters = *request.mutable_parameters();
+    parameters["config"].set_string_param("{}");
+    parameters["file:1/model.onnx"].set_bytes_param(std::string(2000, 'a'));
+    grpc::ClientContext context;
+    inference::RepositoryModelLoadResponse response;
+    return v2_->RepositoryModelLoad(&context, request, &response);
+  };
+  Held first(this, "abc");
+  EXPECT_THAT(load().error_message(), HasSubstr("--max-bytes-in-flight"));
+  EXPECT_TRUE(first.Finish().ok());
+  EXPECT_EQ(load().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_F(ServerTest, WhatThrowsFailsOneRequestAndNothingElse) {
   engine_.on_run = [] { throw std::bad_alloc(); };
   Start();
@@ -388,6 +382,27 @@ TEST_F(ServerTest, AMessageOverTheLimitReachesNoModel) {
       Infer(Request(ir::DType::kI8, std::string(5000, 'a')), &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(runs, 1);
+}
+
+TEST_F(ServerTest, AChunkThatIsTooLongIsRefused) {
+  Start();
+  for (const bool is_packed : {false, true}) {
+    grpc::ClientContext context;
+    if (is_packed) context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+    v1::SubmitResponse submitted;
+    const auto writer = graphs_->Submit(&context, &submitted);
+    v1::SubmitRequest message;
+    message.mutable_header()->set_sha256(std::string(32, 'a'));
+    message.mutable_header()->set_size_bytes(5 << 20);
+    message.mutable_header()->set_format(v1::CONTENT_FORMAT_WEIGHT);
+    writer->Write(message);
+    message.set_chunk(std::string(5 << 20, 'a'));
+    writer->Write(message);
+    writer->WritesDone();
+    const grpc::Status status = writer->Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_THAT(status.error_message(), HasSubstr("the message has"));
+  }
 }
 
 TEST_F(ServerTest, AFailedPublishKeepsItsReason) {

@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "server/graph_store.h"
 #include "server/metrics_exporter.h"
@@ -288,6 +289,22 @@ TEST(WorkQueue, RunsWhatItAcceptedAndRefusesTheRestAfterShutdown) {
   EXPECT_EQ(done, 50);
   EXPECT_EQ(queue.Add(nullptr, [&] { ++done; }).code(),
             absl::StatusCode::kUnavailable);
+}
+
+TEST(WorkQueue, LeavesTheProcessorToOthersIfItIsToldTo) {
+  const int ours = getpriority(PRIO_PROCESS, 0);
+  const auto niceness = [](WorkQueue& queue) {
+    std::atomic<int> theirs = -1;
+    EXPECT_TRUE(
+        queue.Add(nullptr, [&] { theirs = getpriority(PRIO_PROCESS, 0); })
+            .ok());
+    queue.Shutdown();
+    return theirs.load();
+  };
+  WorkQueue requests("requests", 1, 1, 1);
+  EXPECT_EQ(niceness(requests), ours);
+  WorkQueue loads("loads", 1, 1, 1, 19);
+  EXPECT_EQ(niceness(loads), 19);
 }
 
 TEST(LoadedModel, IsShortForSizesWhoseRequestsWere) {
