@@ -33,6 +33,10 @@ absl::Status Admission::Bytes::Take(int64_t bytes) {
         limit));
   }
   taken_ += bytes;
+  int64_t most = admission_.most_bytes_;
+  while (most < before + bytes &&
+         !admission_.most_bytes_.compare_exchange_weak(most, before + bytes)) {
+  }
   admission_.bytes_metric_->Add(static_cast<double>(bytes));
   return absl::OkStatus();
 }

@@ -76,6 +76,10 @@ class Admission {
   void Close() { closed_ = true; }
   // How many are in.
   [[nodiscard]] int64_t entered() const { return entered_; }
+  // The most bytes that were in flight since this was last asked.
+  [[nodiscard]] int64_t TakeMostBytes() {
+    return most_bytes_.exchange(bytes_in_flight_);
+  }
 
  private:
   absl::Status Refuse(const std::string& message);
@@ -86,6 +90,7 @@ class Admission {
   std::atomic<bool> closed_ = false;
   std::atomic<int64_t> entered_ = 0;
   std::atomic<int64_t> bytes_in_flight_ = 0;
+  std::atomic<int64_t> most_bytes_ = 0;
 };
 
 }  // namespace quern::server

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <malloc.h>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -45,6 +46,10 @@ constexpr int kDecodeNiceness = 5;
 constexpr int kLoadNiceness = 10;
 // How long a client takes to send again what was just answered or refused.
 constexpr absl::Duration kFarewell = absl::Milliseconds(100);
+// A burst of requests is over when this long no more than this many bytes of
+// them were in flight.
+constexpr absl::Duration kQuiet = absl::Seconds(10);
+constexpr int64_t kBurstBytes = int64_t{64} << 20;
 
 // Of those that read and write the wire; requests are worked on elsewhere.
 int WireThreads() {
@@ -189,6 +194,7 @@ class DaemonServer final : public Server {
 
   // Ready from now on, as long as the devices are well.
   void Serve(std::function<void()> at_first) override {
+    housekeeping_ = std::make_unique<Periodic>(kQuiet, [this] { TrimHeap(); });
     {
       base::MutexLock lock(&ready_mutex_);
       at_first_ready_ = std::move(at_first);
@@ -219,6 +225,7 @@ class DaemonServer final : public Server {
       measurements_.Shutdown();
       // Both wait for a turn, which takes as long as a load or a device does.
       poller_.reset();
+      housekeeping_.reset();
       health_.reset();
       grpc_.reset();
     }
@@ -250,6 +257,14 @@ class DaemonServer final : public Server {
                            StartHttpServer(HttpOptionsOf(config_, &admission_),
                                            std::move(router), &metrics_));
     return absl::OkStatus();
+  }
+
+  // What a burst of requests has left in the heap goes back to the system once
+  // it is over: not before, since what comes next needs it again.
+  void TrimHeap() {
+    const bool burst = admission_.TakeMostBytes() > kBurstBytes;
+    if (!burst && after_burst_) malloc_trim(0);
+    after_burst_ = burst;
   }
 
   void SetHealthy(bool healthy) {
@@ -311,6 +326,8 @@ class DaemonServer final : public Server {
   bool draining_ ABSL_GUARDED_BY(ready_mutex_) = false;
   std::function<void()> at_first_ready_ ABSL_GUARDED_BY(ready_mutex_);
   std::unique_ptr<Periodic> poller_;
+  bool after_burst_ = false;  // At the last turn of the housekeeping.
+  std::unique_ptr<Periodic> housekeeping_;
   std::unique_ptr<HealthMonitor> health_;
 };
 

@@ -100,6 +100,8 @@ class GrpcConnection final : public SocketConnection<Stream>, public GrpcHost {
 
   void Greet() {
     open_ = true;
+    error_code ignored;
+    socket().non_blocking(true, ignored);  // What Write sends at once.
     Read();
     if (pool_.draining.load()) OnDrain();
     Flush();
@@ -167,7 +169,6 @@ class GrpcConnection final : public SocketConnection<Stream>, public GrpcHost {
     size_t at_once = 0;
     if constexpr (!kTls) {
       error_code error;
-      stream().non_blocking(true, error);
       at_once = stream().write_some(asio::buffer(out_), error);
       if (at_once == out_.size()) return;
     }

@@ -115,6 +115,18 @@ TEST_F(GrpcMessageReaderTest, RefusesWhatIsOverALimit) {
   EXPECT_THAT(kept.message(), HasSubstr("--max-bytes-in-flight"));
 }
 
+TEST_F(GrpcMessageReaderTest, TheMostThatWasInFlightIsKnown) {
+  {
+    Admission::Bytes bytes(&admission_);
+    ASSERT_TRUE(bytes.Take(30'000).ok());
+    ASSERT_TRUE(bytes.Take(20'000).ok());
+  }
+  Admission::Bytes bytes(&admission_);
+  ASSERT_TRUE(bytes.Take(10'000).ok());
+  EXPECT_EQ(admission_.TakeMostBytes(), 50'000);
+  EXPECT_EQ(admission_.TakeMostBytes(), 10'000);
+}
+
 TEST_F(GrpcMessageReaderTest, InflatesWhatIsCompressed) {
   const std::string text(45'000, 'a');
   for (const GrpcEncoding encoding :
