@@ -62,7 +62,9 @@ struct Region {
   bool has_contraction = false;
   bool weight_only = false;
   int64_t cost = 0;
-  int loops = 0;  // Reductions and tiles.
+  int loops = 0;        // Reductions and tiles.
+  int inner_axis = -1;  // Whose range is the innermost, if it is not the last.
+  bool hoists = false;  // Values that are only right in this order of ranges.
 };
 
 class Fuser {
@@ -302,7 +304,11 @@ class Fuser {
       region.has_contraction = true;
       return true;
     }
-    return EnoughParallel(demand.index, demand, Elements(arena_[id].srcs[0]));
+    if (!EnoughParallel(demand.index, demand, Elements(arena_[id].srcs[0]))) {
+      return false;
+    }
+    region.hoists |= Depth(demand.index, demand.scope) < region.ranges.size();
+    return true;
   }
 
   // Passes over a kernel take time that grows with its loops.
@@ -373,6 +379,8 @@ class Fuser {
     if (IsContraction(arena_, id)) return false;
     if (!MayAddLoop(regions_[demands[0].kernel])) return false;
 
+    regions_[demands[0].kernel].hoists |=
+        depth < regions_[demands[0].kernel].ranges.size();
     placement_.kind[id] = Placement::Kind::kTile;
     placement_.tile_axes[id] = axes;
     Demand inner;
@@ -421,11 +429,31 @@ class Fuser {
         region.ranges.push_back(demand.index.back());
       }
     }
-    demand.scope = region.ranges;
     region.root = id;
     region.index = demand.index;
+    OrderRanges(region);
+    demand.scope = region.ranges;
     regions_.push_back(std::move(region));
     return demand;
+  }
+
+  // Loops run as the result lies in memory: the range along which its readers
+  // want it contiguous is the innermost, and what depends on that range is
+  // computed anew for each point of the others.
+  void OrderRanges(Region& region) {
+    const Id id = region.root;
+    if (!MayChooseLayout(id) ||
+        region.index.size() != static_cast<size_t>(arena_.Rank(id)))
+      return;
+    std::vector<double> votes(arena_.Rank(id), 0);
+    VoteOfReaders(id, votes);
+    const int inner = Elected(votes);
+    if (inner < 0) return;
+    const auto it = std::find(region.ranges.begin(), region.ranges.end(),
+                              region.index[inner]);
+    if (it == region.ranges.end()) return;
+    region.inner_axis = inner;
+    std::rotate(it, it + 1, region.ranges.end());
   }
 
   void Demanded(Id id, Demand demand) {
@@ -588,24 +616,37 @@ class Fuser {
     return needs_weight_[id] && !needs_input_[id];
   }
 
+  bool MayChooseLayout(Id id) {
+    if (row_major_[id] || !needs_input_[id] || arena_.Rank(id) < 2) {
+      return false;
+    }
+    return std::none_of(
+        demands_[id].begin(), demands_[id].end(),
+        [&](const Demand& demand) { return JoinsAxes(demand.index); });
+  }
+
   // Decides along which axis the buffer of `id` is contiguous.
   void ChooseLayout(Id id) {
-    if (placement_.kind[id] != Placement::Kind::kGlobal || row_major_[id] ||
-        !needs_input_[id] || arena_.Rank(id) < 2) {
+    if (placement_.kind[id] != Placement::Kind::kGlobal ||
+        !MayChooseLayout(id)) {
       return;
     }
     std::vector<double> votes(arena_.Rank(id), 0);
-    for (const Demand& demand : demands_[id]) {
-      if (JoinsAxes(demand.index)) return;
-      Vote(demand.index, votes);
-    }
+    VoteOfReaders(id, votes);
     for (const Region& region : regions_) {
-      if (region.root == id) Vote(region.index, votes);
+      if (region.root != id) continue;
+      if (region.hoists) {
+        placement_.inner_axis[id] = region.inner_axis;
+        return;
+      }
+      Vote(region.index, votes);
     }
-    if (!Decide(votes, id)) {
+    int inner = Elected(votes);
+    if (inner < 0) {
       VoteLikeOperands(id, votes);
-      static_cast<void>(Decide(votes, id));
+      inner = Elected(votes);
     }
+    placement_.inner_axis[id] = inner;
   }
 
   // True if a reader counts through several axes with one range, as after a
@@ -639,11 +680,14 @@ class Fuser {
     }
   }
 
-  bool Decide(const std::vector<double>& votes, Id id) {
+  void VoteOfReaders(Id id, std::vector<double>& votes) {
+    for (const Demand& demand : demands_[id]) Vote(demand.index, votes);
+  }
+
+  // The axis with the most votes, -1 if there are none.
+  static int Elected(const std::vector<double>& votes) {
     const auto best = std::max_element(votes.begin(), votes.end());
-    if (*best == 0) return false;
-    placement_.inner_axis[id] = static_cast<int>(best - votes.begin());
-    return true;
+    return *best == 0 ? -1 : static_cast<int>(best - votes.begin());
   }
 
   // A kernel without a contraction stores as it reads.

@@ -2,6 +2,7 @@
 //
 // In which order the elements of buffers between kernels lie, as the kernels
 // that store and load them say.
+#include <algorithm>
 #include <string>
 #include <variant>
 #include <vector>
@@ -11,6 +12,7 @@
 
 #include "engine/graph/contraction.h"
 #include "engine/graph/pooling.h"
+#include "engine/graph/reduction.h"
 #include "engine/graph/tensor_ops.h"
 #include "engine/ir/symbolic.h"
 #include "engine/ir/text.h"
@@ -82,6 +84,23 @@ class Layout {
 
   int64_t ElementsOf(size_t launch) {
     return cut_.arena->IntValue(launches_[launch].written.elements);
+  }
+
+  // True if `launch` computes each sum once: the ranges that a sum depends on
+  // stand outside all others of the stores.
+  bool SumsOnce(size_t launch) {
+    ir::Arena& arena = *cut_.arena;
+    const Id body = launches_[launch].body;
+    const std::vector<Id> store = kernel::StoreRanges(arena, body);
+    for (Id id : ir::TopologicalOrder(arena, {body})) {
+      if (arena[id].op != Op::kReduce) continue;
+      const std::vector<Id> free = kernel::FreeRanges(arena, id);
+      const auto used = [&](Id range) {
+        return std::find(free.begin(), free.end(), range) != free.end();
+      };
+      if (!std::is_partitioned(store.begin(), store.end(), used)) return false;
+    }
+    return true;
   }
 
   // Whatever the layout, the results are those of the oracle.
@@ -201,6 +220,28 @@ TEST(Layout, PutsTheChannelsOfADepthwiseConvolutionSideBySide) {
   ASSERT_THAT(layout.launches(), SizeIs(3));
   EXPECT_EQ(layout.StepOfStore(0, 16), 1);
   EXPECT_EQ(layout.StepOfStore(1, 16), 1);
+  layout.ExpectRight();
+}
+
+// Squeeze and excitation (Hu et al., 2018): a factor for each channel, computed
+// from all points of the image, which lies with its channels side by side.
+TEST(Layout, ComputesWhatDependsOnTheChannelOnceForAllPoints) {
+  Layout layout([](GraphMaker& g) {
+    const Id x = g.Input("x", {1, 5, kHeight, kWidth});
+    const Id image = Convolved(g, x, 5, 16);
+    const Id mean = graph::Mean(g.b(), image, {2, 3}, /*keep=*/true);
+    const auto dense = [&](Id of, int64_t from, int64_t to) {
+      return graph::Convolution(g.b(), of, g.Weight({to, from, 1, 1}),
+                                g.Weight({to}), 1, {});
+    };
+    const Id squeezed = graph::Relu(g.b(), dense(mean, 16, 3));
+    const Id gate = graph::Sigmoid(g.b(), dense(squeezed, 3, 16));
+    g.Output("y", Convolved(g, g.b().Mul(image, gate), 16, 9));
+  });
+  for (size_t i = 0; i < layout.launches().size(); ++i) {
+    EXPECT_TRUE(layout.SumsOnce(i)) << i;
+  }
+  EXPECT_EQ(layout.StepOfStore(layout.launches().size() - 2, 16), 1);
   layout.ExpectRight();
 }
 
