@@ -442,18 +442,14 @@ class Fuser {
   // computed anew for each point of the others.
   void OrderRanges(Region& region) {
     const Id id = region.root;
-    if (!MayChooseLayout(id) ||
-        region.index.size() != static_cast<size_t>(arena_.Rank(id)))
-      return;
+    if (!MayChooseLayout(id)) return;
     std::vector<double> votes(arena_.Rank(id), 0);
     VoteOfReaders(id, votes);
-    const int inner = Elected(votes);
-    if (inner < 0) return;
+    region.inner_axis = Elected(votes);
+    if (region.inner_axis < 0) return;
     const auto it = std::find(region.ranges.begin(), region.ranges.end(),
-                              region.index[inner]);
-    if (it == region.ranges.end()) return;
-    region.inner_axis = inner;
-    std::rotate(it, it + 1, region.ranges.end());
+                              region.index[region.inner_axis]);
+    if (it != region.ranges.end()) std::rotate(it, it + 1, region.ranges.end());
   }
 
   void Demanded(Id id, Demand demand) {

@@ -73,6 +73,13 @@ class Figures(unittest.TestCase):
 
 
 class Machine(unittest.TestCase):
+    def test_commands_name_no_folder_of_this_machine(self):
+        self.assertEqual(machine.command("peers", []), "./dev bench peers")
+        self.assertEqual(
+            machine.command("peers", ["gemm", "--out=/tmp/a b", "--collection",
+                                      "/home/me/nets", f"{machine.ROOT}/x"]),
+            "./dev bench peers gemm '--out=.../a b' --collection .../nets x")
+
     def test_an_id_says_what_matters_for_vectors(self):
         facts = machine.cpu_facts(
             "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\n"

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,6 +34,19 @@ def cpu_id(facts: dict[str, str], core_count: int) -> str:
     vendor = VENDORS.get(facts["vendor_id"], facts["vendor_id"].lower())
     return (f"{vendor}-family{facts.get('cpu family')}-"
             f"model{facts.get('model')}-{level}-{core_count}cores")
+
+
+def command(name: str, arguments: list[str]) -> str:
+    """What was run, for others: of folders elsewhere only the name is kept."""
+    words = []
+    for argument in arguments:
+        flag, equals, value = argument.rpartition("=")
+        path = pathlib.PurePath(value)
+        if path.is_absolute():
+            value = (str(path.relative_to(ROOT)) if path.is_relative_to(ROOT)
+                     else f".../{path.name}")
+        words.append(flag + equals + value)
+    return " ".join(["./dev bench", name, shlex.join(words)]).rstrip()
 
 
 def commit() -> str:

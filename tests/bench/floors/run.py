@@ -14,7 +14,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -218,7 +217,7 @@ def main() -> int:
             bench.close()
     lines = [bench.line(row, cpu_class) for row in rows]
     results = {
-        "command": "./dev bench floors " + shlex.join(sys.argv[1:]),
+        "command": machine.command("floors", sys.argv[1:]),
         "machine": machine.describe(), "cpu_class": cpu_class,
         "threads": options.threads, "rounds": options.rounds,
         "minutes": bench.minutes(),

@@ -10,7 +10,6 @@ work takes turns with them and tells how noisy the machine was.
 import argparse
 import json
 import pathlib
-import shlex
 import sys
 import tempfile
 
@@ -48,7 +47,7 @@ def measure(options, work: pathlib.Path) -> dict:
                                             options, work))
     finally:
         loop.close()
-    return {"command": "./dev bench peers " + shlex.join(sys.argv[1:]),
+    return {"command": machine.command("peers", sys.argv[1:]),
             "machine": machine.describe(),
             "threads": options.threads,
             "rounds": options.rounds,

@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import json
 import pathlib
-import shlex
 import statistics
 import subprocess
 import sys
@@ -281,7 +280,7 @@ def main() -> int:
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="quern-bench-") as work:
         measured = measure(options, pathlib.Path(work))
-    results = {"command": "./dev bench serving " + shlex.join(sys.argv[1:]),
+    results = {"command": machine.command("serving", sys.argv[1:]),
                "machine": machine.describe(), "rounds": options.rounds,
                "threads": options.threads, **measured}
     folder = options.out or (machine.ROOT / "tests/bench/results/serving"

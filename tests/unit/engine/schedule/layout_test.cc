@@ -224,24 +224,39 @@ TEST(Layout, PutsTheChannelsOfADepthwiseConvolutionSideBySide) {
 }
 
 // Squeeze and excitation (Hu et al., 2018): a factor for each channel, computed
-// from all points of the image, which lies with its channels side by side.
+// from all points of an image, which lies with its channels side by side.
+Id Excited(GraphMaker& g) {
+  const Id x = g.Input("x", {1, 5, kHeight, kWidth});
+  const Id image = Convolved(g, x, 5, 16);
+  const Id mean = graph::Mean(g.b(), image, {2, 3}, /*keep=*/true);
+  const auto dense = [&](Id of, int64_t from, int64_t to) {
+    return graph::Convolution(g.b(), of, g.Weight({to, from, 1, 1}),
+                              g.Weight({to}), 1, {});
+  };
+  const Id squeezed = graph::Relu(g.b(), dense(mean, 16, 3));
+  return g.b().Mul(image, graph::Sigmoid(g.b(), dense(squeezed, 3, 16)));
+}
+
 TEST(Layout, ComputesWhatDependsOnTheChannelOnceForAllPoints) {
-  Layout layout([](GraphMaker& g) {
-    const Id x = g.Input("x", {1, 5, kHeight, kWidth});
-    const Id image = Convolved(g, x, 5, 16);
-    const Id mean = graph::Mean(g.b(), image, {2, 3}, /*keep=*/true);
-    const auto dense = [&](Id of, int64_t from, int64_t to) {
-      return graph::Convolution(g.b(), of, g.Weight({to, from, 1, 1}),
-                                g.Weight({to}), 1, {});
-    };
-    const Id squeezed = graph::Relu(g.b(), dense(mean, 16, 3));
-    const Id gate = graph::Sigmoid(g.b(), dense(squeezed, 3, 16));
-    g.Output("y", Convolved(g, g.b().Mul(image, gate), 16, 9));
-  });
+  Layout layout(
+      [](GraphMaker& g) { g.Output("y", Convolved(g, Excited(g), 16, 9)); });
   for (size_t i = 0; i < layout.launches().size(); ++i) {
     EXPECT_TRUE(layout.SumsOnce(i)) << i;
   }
   EXPECT_EQ(layout.StepOfStore(layout.launches().size() - 2, 16), 1);
+  layout.ExpectRight();
+}
+
+// Nor is it computed again where no reader says how the product should lie.
+TEST(Layout, KeepsTheOrderInWhichValuesAreComputedOnce) {
+  Layout layout([](GraphMaker& g) {
+    graph::PoolOptions pool;
+    pool.taps = {2, 3};
+    g.Output("y", graph::MaxPool(g.b(), Excited(g), pool));
+  });
+  for (size_t i = 0; i < layout.launches().size(); ++i) {
+    EXPECT_TRUE(layout.SumsOnce(i)) << i;
+  }
   layout.ExpectRight();
 }
 
