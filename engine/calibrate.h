@@ -70,8 +70,8 @@ class Yardstick {
   double work_ = 0;
 };
 
-// Measures `device`; takes about a tenth of a second. Each figure is the best
-// of several launches of a yardstick.
+// Measures `device`; takes a quarter of a second, more where others use it as
+// well. Each figure is the best of many launches of a yardstick.
 [[nodiscard]] absl::StatusOr<Peaks> Calibrate(runtime::Device& device,
                                               const runtime::Codegen& codegen);
 

@@ -190,9 +190,9 @@ class Renderer {
         "  %more = icmp slt i64 %grid.next, %end\n"
         "  br i1 %more, label %chunk, label %done\n"
         "done:\n  ret void\n}\n\n");
-    absl::StrAppend(
-        &text, "attributes #0 = { nofree norecurse nosync nounwind ",
-        "\"target-features\"=\"", target_.isa, "\"", SchedulingModel());
+    absl::StrAppend(&text,
+                    "attributes #0 = { nofree norecurse nosync nounwind ",
+                    "\"target-features\"=\"", target_.isa, "\"");
     if (target_.vector_bytes == 64) text += " \"prefer-vector-width\"=\"512\"";
     text += " }\n\n";
     AppendAliasScopes(text);
@@ -385,20 +385,6 @@ class Renderer {
     if (bytes == 0) return pointer;
     return Pointer(absl::StrCat("getelementptr i8, ptr ", pointer, ", i64 ",
                                 static_cast<int64_t>(bytes)));
-  }
-
-  // The model by which instructions are ordered; it adds none. By the width of
-  // the vectors, not by the CPU: what matters is that the model knows the true
-  // latencies of vector operations, otherwise sums are spilled.
-  absl::string_view SchedulingModel() const {
-    switch (target_.vector_bytes) {
-      case 64:
-        return " \"tune-cpu\"=\"znver4\"";
-      case 32:
-        return " \"tune-cpu\"=\"znver3\"";
-      default:
-        return "";
-    }
   }
 
   static std::string Align(DType dtype) {

@@ -356,18 +356,16 @@ class Tiler {
     if (m == kNoNode && packable == kNoNode && Extent(n) < 2 * lanes_) {
       return false;
     }
-    // Accumulators, one vector of each load, one broadcast. Where no factor is
-    // broadcast, what neighbouring taps share is kept as well.
-    int budget = target_.vector_registers >= 32 ? 28 : 12;
-    if (std::all_of(loads.begin(), loads.end(), [&](Id load) {
-          return Has(FreeRanges(arena_, load), n);
-        })) {
-      budget /= 2;
-    }
+    // Where no factor is broadcast, what neighbouring taps share stays in
+    // registers as well.
+    const bool broadcasts =
+        std::any_of(loads.begin(), loads.end(),
+                    [&](Id load) { return !Has(FreeRanges(arena_, load), n); });
+    const int registers = target_.vector_registers / (broadcasts ? 1 : 2);
     int rows = 1;
     int vectors = 1;
     ChooseTile(m == kNoNode ? 1 : Extent(m), Extent(n) / lanes_,
-               m != kNoNode && StaticExtent(m) == 0, budget,
+               m != kNoNode && StaticExtent(m) == 0, registers,
                RowsInCache(loads, m, n), &rows, &vectors);
     for (int i = 0; i < shrink_; ++i) {
       if (rows > 1) {
@@ -525,14 +523,17 @@ class Tiler {
     return static_cast<int>(most);
   }
 
-  // The tile of `rows` x `vectors` within `budget` registers that wastes least
-  // at the edges and loads least for each operation.
-  void ChooseTile(double m, double n_vectors, bool free_rows, int budget,
+  // The tile of `rows` x `vectors` sums that wastes least at the edges and
+  // loads least for each operation. Its sums, a vector of each column and a
+  // broadcast stay in all registers but one.
+  void ChooseTile(double m, double n_vectors, bool free_rows, int registers,
                   int most_rows, int* rows, int* vectors) {
     double best = 0;
     for (int v = 1; v <= 4; ++v) {
       for (int r = 1; r <= std::min(most_rows, 14); ++r) {
-        if (r * v > budget || (v > 1 && v - 1 >= n_vectors)) continue;
+        if (r * v + v + 2 > registers || (v > 1 && v - 1 >= n_vectors)) {
+          continue;
+        }
         if (r > m && !free_rows) continue;
         const double tiles = std::ceil(m / r) * std::ceil(n_vectors / v);
         // Two arithmetic and two load units; a latency of four for the sums.
