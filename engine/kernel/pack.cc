@@ -2,6 +2,8 @@
 #include "engine/kernel/pack.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdlib>
 
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/opts.h"
@@ -48,6 +50,19 @@ class Copy {
   Id written_ = arena_.Int(0);
   Id elements_ = arena_.Int(1);
 };
+
+// `ranges` so that the original is read in the order in which it lies: those
+// with long steps outside. The last of them, the lanes of the copy, stays.
+std::vector<Id> AsItLies(Arena& arena, Id position, std::vector<Id> ranges) {
+  const auto step = [&](Id range) {
+    const Id by = ir::AffineIn(arena, position, range).coefficient;
+    return by != kNoNode && arena.IsConst(by) ? std::abs(arena.IntValue(by))
+                                              : INT64_MAX;
+  };
+  std::stable_sort(ranges.begin(), ranges.end() - 1,
+                   [&](Id a, Id b) { return step(a) > step(b); });
+  return ranges;
+}
 
 }  // namespace
 
@@ -108,7 +123,8 @@ Id ReadPacked(Arena& arena, Id body, Id load, const std::vector<Id>& outer,
   const Id store = arena.Make(Op::kStore, dtype,
                               {Param(arena, dtype, 0), copy.written(), value});
   std::vector<Id> sink = {store};
-  sink.insert(sink.end(), copy.ranges().begin(), copy.ranges().end());
+  const std::vector<Id> loops = AsItLies(arena, first, copy.ranges());
+  sink.insert(sink.end(), loops.begin(), loops.end());
   pack->param = static_cast<int>(arena[base].attr->ints[0]);
   pack->body = arena.Make(Op::kSink, dtype, sink, ir::Attr{{1}, {}});
   pack->dtype = dtype;

@@ -20,8 +20,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -29,8 +30,10 @@
 
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/constants.h"
+#include "engine/kernel/contraction.h"
 #include "engine/kernel/opts.h"
 #include "engine/kernel/pack.h"
+#include "engine/kernel/tile_choice.h"
 #include "engine/schedule/fuse.h"
 
 namespace quern::kernel {
@@ -49,11 +52,8 @@ constexpr double kChunkWork = 8192;
 constexpr int64_t kMostTaps = 8;
 // Multiply-adds of a step that keep the arithmetic units busy.
 constexpr int64_t kCopiesOfBusyStep = 12;
-constexpr int64_t kPage = 4096;
 // Cost of what stands between a sum and its store that its registers can bear.
 constexpr double kCheapEpilogue = 12;
-// A copy made in each run has to be read this often.
-constexpr double kUsesOfCopy = 64;
 // Multiply-adds of the steps that are written out one after the other.
 constexpr int64_t kCopiesOfStep = 240;
 
@@ -71,16 +71,18 @@ class Tiler {
     body_ = MergeRanges(arena_, body_);
     // A register tile is worth more than immediates, but where the array is a
     // factor of the products themselves these are worth most.
-    const Id tiled = target_.vector_bytes == 0 ? kNoNode : FindContraction();
-    if (tiled == kNoNode || HasConstantFactor(tiled)) {
+    std::optional<Contraction> contraction;
+    if (target_.vector_bytes > 0)
+      contraction = Contraction::Find(arena_, body_);
+    if (!contraction || contraction->HasConstantFactor()) {
       body_ = UnrollConstantAxes(arena_, body_);
+      contraction = Contraction::Find(arena_, body_);
     }
     if (target_.vector_bytes == 0) return {body_, "serial", {}};
     lanes_ = target_.vector_bytes / WidestElement();
     std::string description;
-    const Id contraction = FindContraction();
     const Id untiled = body_;
-    if (contraction == kNoNode || !TileContraction(contraction, description) ||
+    if (!contraction || !TileContraction(*contraction, description) ||
         !Runs(body_)) {
       body_ = untiled;
       packs_.clear();
@@ -190,183 +192,42 @@ class Tiler {
     });
   }
 
-  // True if the products that `sum` adds have a constant array as a factor.
-  bool HasConstantFactor(Id sum) {
-    const auto uncast = [&](Id id) {
-      while (arena_[id].op == Op::kCast) id = arena_[id].srcs[0];
-      return id;
-    };
-    for (Id factor : arena_[uncast(arena_[sum].srcs[0])].srcs) {
-      const Node& node = arena_[uncast(factor)];
-      if (node.op == Op::kLoad && arena_[node.srcs[0]].op == Op::kConstArray) {
-        return true;
-      }
+  bool TileContraction(const Contraction& contraction,
+                       std::string& description) {
+    const std::optional<TileChoice> choice =
+        ChooseTile(arena_, body_, contraction, target_, lanes_, at_load_);
+    if (choice && choice->packed != kNoNode) {
+      return OuterProduct(contraction, *choice, description);
     }
-    return false;
-  }
-
-  // A sum of products that depends on every store range.
-  Id FindContraction() {
-    std::vector<Id> store = StoreRanges(arena_, body_);
-    std::sort(store.begin(), store.end());
-    if (store.empty() || !AllSerial(store)) return kNoNode;
-    for (Id id : Below(body_)) {
-      const Node& node = arena_[id];
-      if (node.op != Op::kReduce ||
-          node.attr->ints[0] != static_cast<int64_t>(Op::kAdd)) {
-        continue;
-      }
-      Id product = node.srcs[0];
-      while (arena_[product].op == Op::kCast) product = arena_[product].srcs[0];
-      if (arena_[product].op != Op::kMul) continue;
-      if (FreeRanges(arena_, id) == store &&
-          AllSerial(InnerRanges(arena_, id))) {
-        return id;
-      }
-    }
-    return kNoNode;
-  }
-
-  bool TileContraction(Id contraction, std::string& description) {
-    const std::vector<Id> store = StoreRanges(arena_, body_);
-    const std::vector<Id> inner = InnerRanges(arena_, contraction);
-    const std::vector<Id> loads = LoadsBelow(arena_[contraction].srcs[0]);
-    const Id n = store.back();
-    bool n_contiguous = StepIs(StoreIndex(), n, 1);
+    const Id n = contraction.outputs().back();
+    const Id k = contraction.reduced().back();
+    bool n_contiguous = contraction.StrideOfResult(n) == Stride::kOne;
     bool k_contiguous = true;
-    const Id k = inner.back();
-    for (Id load : loads) {
-      const Id index = arena_[load].srcs[1];
-      n_contiguous &= StepIs(index, n, 1) || StepIs(index, n, 0);
-      k_contiguous &= StepIs(index, k, 1) || StepIs(index, k, 0);
+    for (Id load : contraction.factors()) {
+      n_contiguous &= contraction.StrideOfFactor(load, n) <= Stride::kOne;
+      k_contiguous &= contraction.StrideOfFactor(load, k) <= Stride::kOne;
     }
-    if (!n_contiguous && k_contiguous && Extent(k) >= lanes_ &&
-        PackableLoad(store, loads, inner) == kNoNode) {
-      return InnerProduct(store, inner, loads, description);
+    if (!n_contiguous && k_contiguous && Extent(k) >= lanes_) {
+      return InnerProduct(contraction, description);
     }
-    return OuterProduct(store, inner, loads, description);
+    return choice && OuterProduct(contraction, *choice, description);
   }
 
-  // The store range along which a factor that does depend on `n` is reused.
-  // Of equally long ones the inner, along which other factors are closer.
-  Id RowRange(const std::vector<Id>& store, const std::vector<Id>& loads,
-              Id n) {
-    Id best = kNoNode;
-    for (Id range : store) {
-      if (range == n) continue;
-      bool reused = false;
-      bool reads = false;
-      for (Id load : loads) {
-        const std::vector<Id> free = FreeRanges(arena_, load);
-        reused |= Has(free, n) && !Has(free, range);
-        reads |= Has(free, range);
-      }
-      if (reused && reads &&
-          (best == kNoNode || Extent(range) >= Extent(best))) {
-        best = range;
-      }
-    }
-    return best;
-  }
-
-  // The load that a packed copy answers better: every step of the reduction
-  // reads something else, and there is a copy already when the model is loaded
-  // or making one is worth it.
-  Id PackableLoad(const std::vector<Id>& store, const std::vector<Id>& loads,
-                  const std::vector<Id>& inner) {
-    Id best = kNoNode;
-    size_t most = 0;
-    for (Id load : loads) {
-      const Node& base = arena_[arena_[load].srcs[0]];
-      if (base.op != Op::kParam || arena_[load].srcs.size() != 2) continue;
-      const int param = static_cast<int>(base.attr->ints[0]);
-      if (param >= static_cast<int>(at_load_.size()) ||
-          OnlyLoadOf(arena_, body_, param) == kNoNode) {
-        continue;
-      }
-      if (!at_load_[param] && !WorthCopying(load, store)) continue;
-      const std::vector<Id> free = FreeRanges(arena_, load);
-      size_t steps = 0;
-      for (Id range : inner) steps += Has(free, range) ? 1 : 0;
-      if (steps > most) {
-        best = load;
-        most = steps;
-      }
-    }
-    return best;
-  }
-
-  // True if what `load` reads is used so often that copying it for each run
-  // pays: rows of it lie too far apart for the cache, or its columns are no
-  // neighbours.
-  bool WorthCopying(Id load, const std::vector<Id>& store) {
-    const std::vector<Id> free = FreeRanges(arena_, load);
-    const Id n = store.back();
-    if (!Has(free, n) || !StepIs(StoreIndex(), n, 1)) return false;
-    double uses = 1;
-    for (Id range : store) {
-      if (!Has(free, range)) uses *= Extent(range);
-    }
-    return uses >= kUsesOfCopy &&
-           (!StepIs(arena_[load].srcs[1], n, 1) ||
-            BytesRead(load) * 2 > static_cast<double>(target_.l2_bytes));
-  }
-
-  // Bytes of all the elements that `load` reads.
-  double BytesRead(Id load) {
-    double bytes = static_cast<double>(ir::ByteSize(arena_[load].dtype));
-    for (Id range : FreeRanges(arena_, load)) bytes *= Extent(range);
-    return bytes;
-  }
-
-  // What `packable` has become: splits rebuild it.
-  Id WeightsLoad(Id packable) {
+  // What `factor` has become: splits rebuild it.
+  Id LoadOfParam(Id factor) {
     return OnlyLoadOf(
         arena_, body_,
-        static_cast<int>(arena_[arena_[packable].srcs[0]].attr->ints[0]));
+        static_cast<int>(arena_[arena_[factor].srcs[0]].attr->ints[0]));
   }
 
-  // The range that runs along the lanes: of those that choose among packed
-  // weights the one that is contiguous in the store, or else the longest.
-  Id ColumnRange(const std::vector<Id>& store, Id packable) {
-    if (packable == kNoNode) return store.back();
-    const std::vector<Id> free = FreeRanges(arena_, packable);
-    Id best = kNoNode;
-    for (Id range : store) {
-      if (!Has(free, range) || StaticExtent(range) == 0 ||
-          Step(arena_[packable].srcs[1], range) == kNoNode) {
-        continue;
-      }
-      if (StepIs(StoreIndex(), range, 1)) return range;
-      if (best == kNoNode || Extent(range) > Extent(best)) best = range;
-    }
-    return best;
-  }
-
-  bool OuterProduct(const std::vector<Id>& store, std::vector<Id> inner,
-                    const std::vector<Id>& loads, std::string& description) {
-    Id packable = PackableLoad(store, loads, inner);
-    Id n = ColumnRange(store, packable);
-    if (n == kNoNode || Extent(n) < 4) {
-      packable = kNoNode;
-      n = store.back();
-    }
-    if (packable == kNoNode && !StepIs(StoreIndex(), n, 1)) return false;
-    const Id m = RowRange(store, loads, n);
-    if (m == kNoNode && packable == kNoNode && Extent(n) < 2 * lanes_) {
-      return false;
-    }
-    // Where no factor is broadcast, what neighbouring taps share stays in
-    // registers as well.
-    const bool broadcasts =
-        std::any_of(loads.begin(), loads.end(),
-                    [&](Id load) { return !Has(FreeRanges(arena_, load), n); });
-    const int registers = target_.vector_registers / (broadcasts ? 1 : 2);
-    int rows = 1;
-    int vectors = 1;
-    ChooseTile(m == kNoNode ? 1 : Extent(m), Extent(n) / lanes_,
-               m != kNoNode && StaticExtent(m) == 0, registers,
-               RowsInCache(loads, m, n), &rows, &vectors);
+  bool OuterProduct(const Contraction& contraction, const TileChoice& choice,
+                    std::string& description) {
+    const Id packable = choice.packed;
+    const Id n = choice.columns;
+    const Id m = choice.rows;
+    std::vector<Id> inner = contraction.reduced();
+    int rows = choice.num_rows;
+    int vectors = choice.num_vectors;
     for (int i = 0; i < shrink_; ++i) {
       if (rows > 1) {
         rows = (rows + 1) / 2;
@@ -405,10 +266,10 @@ class Tiler {
       row = split.inner;
     }
     inner = ArrangeSteps(inner,
-                         packable == kNoNode ? kNoNode : WeightsLoad(packable));
+                         packable == kNoNode ? kNoNode : LoadOfParam(packable));
     std::vector<Id> of_weights;
     if (packable != kNoNode) {
-      const Id load = WeightsLoad(packable);
+      const Id load = LoadOfParam(packable);
       // Not the free ranges of the load: its gate is for columns past the end.
       const std::vector<Id> free = FreeRanges(arena_, arena_[load].srcs[1]);
       for (Id range : StoreRanges(arena_, body_)) {
@@ -434,8 +295,7 @@ class Tiler {
     // Order: what chooses among weights, so that a panel stays in the cache
     // while it meets all the data; then the data; then the tile. If the cache
     // holds all weights, the data comes first, so that it is read once.
-    const bool all_stay =
-        packable != kNoNode && BytesRead(packable) * 2 <= target_.l2_bytes;
+    const bool all_stay = packable != kNoNode && Stays(contraction, packable);
     std::vector<Id> order;
     std::vector<Id> choosing = of_weights;
     if (packable != kNoNode && columns != kNoNode) choosing.push_back(columns);
@@ -451,8 +311,15 @@ class Tiler {
         order.push_back(range);
       }
     }
-    if (packable == kNoNode && columns != kNoNode) order.push_back(columns);
-    if (tile_rows != kNoNode) order.push_back(tile_rows);
+    // Without a copy, the rows change fastest, if what chooses among them stays
+    // in the cache meanwhile.
+    std::vector<Id> fastest;
+    if (packable == kNoNode && columns != kNoNode) fastest.push_back(columns);
+    if (tile_rows != kNoNode) fastest.push_back(tile_rows);
+    if (fastest.size() == 2 && !RowsStay(contraction, choice)) {
+      std::swap(fastest[0], fastest[1]);
+    }
+    order.insert(order.end(), fastest.begin(), fastest.end());
     if (all_stay) order.insert(order.end(), choosing.begin(), choosing.end());
     const size_t outer = order.size();
     order.insert(order.end(), tile.begin(), tile.end());
@@ -463,6 +330,20 @@ class Tiler {
         "outer product, tile ", rows, "x", vectors * lanes,
         packs_.empty() ? "" : ", packed", staged ? ", sums staged" : "");
     return true;
+  }
+
+  bool Stays(const Contraction& contraction, Id factor) const {
+    return contraction.Bytes(factor) * 2 <=
+           static_cast<double>(target_.l2_bytes);
+  }
+
+  // True if the cache holds the factors that only the rows choose.
+  bool RowsStay(const Contraction& contraction, const TileChoice& choice) {
+    const std::vector<Id>& factors = contraction.factors();
+    return std::all_of(factors.begin(), factors.end(), [&](Id load) {
+      return contraction.Depends(load, choice.columns) ||
+             Stays(contraction, load);
+    });
   }
 
   // Values that are costly to compute from the sums want the registers that the
@@ -505,49 +386,6 @@ class Tiler {
     return kNoNode;
   }
 
-  // How many rows of what is read along `m`, and not along `n`, the first cache
-  // holds at one step: rows that are a large power of two apart share sets.
-  int RowsInCache(const std::vector<Id>& loads, Id m, Id n) {
-    int64_t most = 64;
-    for (Id load : loads) {
-      if (m == kNoNode || Has(FreeRanges(arena_, load), n)) continue;
-      const Id step = Step(arena_[load].srcs[1], m);
-      if (step == kNoNode || !arena_.IsConst(step)) continue;
-      const int64_t bytes =
-          std::abs(arena_.IntValue(step)) * ir::ByteSize(arena_[load].dtype);
-      if (bytes == 0) continue;
-      // A way of a cache that is indexed by the offset in a page.
-      const int64_t ways = std::max<int64_t>(target_.l1_bytes / kPage, 1);
-      most = std::min(most, ways * (kPage / std::gcd(bytes, kPage)));
-    }
-    return static_cast<int>(most);
-  }
-
-  // The tile of `rows` x `vectors` sums that wastes least at the edges and
-  // loads least for each operation. Its sums, a vector of each column and a
-  // broadcast stay in all registers but one.
-  void ChooseTile(double m, double n_vectors, bool free_rows, int registers,
-                  int most_rows, int* rows, int* vectors) {
-    double best = 0;
-    for (int v = 1; v <= 4; ++v) {
-      for (int r = 1; r <= std::min(most_rows, 14); ++r) {
-        if (r * v + v + 2 > registers || (v > 1 && v - 1 >= n_vectors)) {
-          continue;
-        }
-        if (r > m && !free_rows) continue;
-        const double tiles = std::ceil(m / r) * std::ceil(n_vectors / v);
-        // Two arithmetic and two load units; a latency of four for the sums.
-        const double step = std::max({r * v / 2.0, (r + v) / 2.0, 4.0}) + 0.25;
-        const double cost = tiles * step;
-        if (best == 0 || cost < best) {
-          best = cost;
-          *rows = r;
-          *vectors = v;
-        }
-      }
-    }
-  }
-
   // The reduction that runs over `range`.
   Id SumOver(Id range) {
     for (Id id : Below(body_)) {
@@ -578,13 +416,11 @@ class Tiler {
     return gated;
   }
 
-  // True if some gate depends on `range` and on copies or lanes: only where
-  // the copies of `range` are written out is it known which of them read
-  // padding.
-  bool GatedByCopies(Id sum, Id range) {
+  // True if some gate depends on `range` and on a range of this kind.
+  bool IsGatedBy(Id sum, Id range, RangeKind kind) {
     bool gated = false;
     ForEachGate(sum, range, [&](const std::vector<Id>& free) {
-      gated |= !AllSerial(free);
+      for (Id with : free) gated |= KindOf(arena_, with) == kind;
     });
     return gated;
   }
@@ -603,14 +439,15 @@ class Tiler {
 
   // Puts the ranges of the reduction into the order that runs through the
   // data as it lies in memory. Windows come before the rest: their padding is
-  // skipped outside the innermost loop. Where that depends on the copy, the
-  // taps are written out.
+  // skipped outside the innermost loop, unless it is other padding for each
+  // lane. Where it depends on the copy or the lane, the taps are written out.
   std::vector<Id> ArrangeSteps(const std::vector<Id>& inner, Id weights) {
-    Id sum = SumOver(inner[0]);
+    const Id sum = SumOver(inner[0]);
     std::vector<std::tuple<bool, double, Id>> keyed;
     for (Id range : inner) {
-      keyed.emplace_back(!IsGated(sum, range), -StepOfData(sum, range, weights),
-                         range);
+      const bool skips =
+          IsGated(sum, range) && !IsGatedBy(sum, range, RangeKind::kVector);
+      keyed.emplace_back(!skips, -StepOfData(sum, range, weights), range);
     }
     std::stable_sort(keyed.begin(), keyed.end(),
                      [](const auto& a, const auto& b) {
@@ -618,12 +455,13 @@ class Tiler {
                               std::tie(std::get<0>(b), std::get<1>(b));
                      });
     std::vector<Id> order;
-    for (const auto& [gated, step, range] : keyed) order.push_back(range);
+    for (const auto& [skips, step, range] : keyed) order.push_back(range);
     body_ = ReorderReduction(arena_, body_, sum, order);
     for (Id& range : order) {
       const int64_t extent = StaticExtent(range);
       if (extent == 0 || extent > kMostTaps ||
-          !GatedByCopies(SumOver(range), range)) {
+          (!IsGatedBy(SumOver(range), range, RangeKind::kUnroll) &&
+           !IsGatedBy(SumOver(range), range, RangeKind::kVector))) {
         continue;
       }
       const Split split = Relabel(arena_, body_, range, RangeKind::kUnroll);
@@ -677,10 +515,10 @@ class Tiler {
     }
   }
 
-  bool InnerProduct(const std::vector<Id>& store, const std::vector<Id>& inner,
-                    const std::vector<Id>& loads, std::string& description) {
-    const Id n = store.back();
-    const Id m = RowRange(store, loads, n);
+  bool InnerProduct(const Contraction& contraction, std::string& description) {
+    const std::vector<Id>& inner = contraction.reduced();
+    const Id n = contraction.outputs().back();
+    const Id m = contraction.RowsFor(n);
     int rows = m == kNoNode ? 1 : std::min<int>(4, std::ceil(Extent(m)));
     int columns = std::min<int>(m == kNoNode ? 8 : 4, std::ceil(Extent(n)));
     if (target_.vector_registers < 32) columns = std::min(columns, 2);

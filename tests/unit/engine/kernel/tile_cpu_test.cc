@@ -23,6 +23,8 @@ namespace {
 
 using ir::Id;
 using support::GraphMaker;
+using ::testing::EndsWith;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 struct Tiled {
@@ -30,12 +32,13 @@ struct Tiled {
   TileResult tile;
 };
 
-Tiled Tile(const absl::StatusOr<graph::Graph>& graph, null::Shape shape) {
+Tiled Tile(const absl::StatusOr<graph::Graph>& graph, null::Shape shape,
+           const std::vector<bool>& at_load = {}) {
   EXPECT_TRUE(graph.ok()) << graph.status();
   Tiled out = {*support::Cut(*graph), {}};
   EXPECT_EQ(out.cut.schedule.kernels.size(), 1u);
   out.tile = TileForCpu(*out.cut.arena, out.cut.schedule.kernels[0].bodies[0],
-                        null::MakeTarget(shape), /*shrink=*/0, /*at_load=*/{});
+                        null::MakeTarget(shape), /*shrink=*/0, at_load);
   return out;
 }
 
@@ -84,6 +87,45 @@ TEST(TileForCpu, TakesAsManyLanesAsTheRegistersHold) {
   EXPECT_EQ(Description(graph, null::Shape::kNeon), "loops, 4 lanes");
   EXPECT_EQ(Description(graph, null::Shape::kAvx2), "loops, 8 lanes");
   EXPECT_EQ(Description(graph, null::Shape::kAvx512), "loops, 16 lanes");
+}
+
+// The result, the image and the weights are parameters 0, 1 and 2.
+std::string DescriptionOfConvolution(int64_t channels, int64_t size) {
+  GraphMaker g;
+  const Id one = g.b().Int(1);
+  graph::Windows windows;
+  windows.pads_before = windows.pads_after = {one, one};
+  g.Output("y",
+           graph::Convolution(g.b(), g.Input("x", {1, channels, size, size}),
+                              g.Weight({channels, channels, 3, 3}), ir::kNoNode,
+                              1, windows));
+  return Tile(g.Finish(), null::Shape::kAvx512, {false, false, true})
+      .tile.description;
+}
+
+TEST(TileForCpu, RunsLanesAlongAnImageThatFillsThem) {
+  // Rows of two vectors; stores of channels would lie apart.
+  EXPECT_THAT(DescriptionOfConvolution(16, 32), EndsWith("x32"));
+}
+
+TEST(TileForCpu, RunsLanesAlongPackedChannelsWhereAnImageWastesThem) {
+  // Rows of half a vector.
+  EXPECT_THAT(DescriptionOfConvolution(256, 7), EndsWith(", packed"));
+}
+
+TEST(TileForCpu, CopiesAFactorWhoseRowsShareSetsOfTheCache) {
+  const auto description = [](int64_t rows, int64_t columns) {
+    GraphMaker g;
+    g.Output("y", graph::MatMul(g.b(), g.Input("a", {256, rows}),
+                                g.Input("b", {rows, columns})));
+    return Tile(g.Finish(), null::Shape::kAvx512, {false, false, false})
+        .tile.description;
+  };
+  EXPECT_THAT(description(512, 4096), EndsWith(", packed"));
+  EXPECT_THAT(description(1024, 4080), EndsWith(", packed"));
+  EXPECT_THAT(description(256, 4080), Not(EndsWith(", packed")));
+  // Few enough to stay wherever they are.
+  EXPECT_THAT(description(128, 128), Not(EndsWith(", packed")));
 }
 
 TEST(TileForCpu, KeepsTheTileOfAProductThatIsScaledByAConstantArray) {

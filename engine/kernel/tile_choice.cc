@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/kernel/tile_choice.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/ir/symbolic.h"
+#include "engine/kernel/pack.h"
+
+namespace quern::kernel {
+namespace {
+
+using ir::Arena;
+using ir::Id;
+using ir::kNoNode;
+using ir::Node;
+using ir::Op;
+
+constexpr int kMostRows = 14;
+constexpr int kMostVectors = 4;
+constexpr int kFewestColumns = 4;
+// A copy made in each run has to be read this often: more where the first cache
+// can do without it.
+constexpr double kUsesOfCopy = 64;
+constexpr double kUsesOfLuxury = 512;
+constexpr int64_t kPage = 4096;
+constexpr int64_t kLine = 64;
+// Rows may share sets so often before their lines are lost from one tile to the
+// next: not all of them are needed at once.
+constexpr double kSharedSets = 4;
+
+// Two units for arithmetic, two for loads and one for stores, as CPUs with wide
+// vectors have them; sums that wait for each other take the latency.
+constexpr double kPerCycle = 2;
+constexpr double kLatency = 4;
+constexpr double kLoopOverhead = 0.25;
+// Loads of a vector with every second element, and loads or stores of lanes
+// that lie apart.
+constexpr double kPairsCost = 3;
+constexpr double kLaneCost = 1.5;
+
+class Chooser {
+ public:
+  Chooser(const Arena& arena, Id body, const Contraction& contraction,
+          const base::Target& target, int lanes,
+          const std::vector<bool>& at_load)
+      : arena_(arena),
+        body_(body),
+        contraction_(contraction),
+        target_(target),
+        lanes_(lanes),
+        at_load_(at_load) {}
+
+  std::optional<TileChoice> Run() {
+    for (Id range : contraction_.outputs()) TryColumns(range);
+    return best_;
+  }
+
+ private:
+  void TryColumns(Id columns) {
+    TileChoice choice;
+    choice.columns = columns;
+    choice.packed = FactorToPack(columns);
+    choice.rows = contraction_.RowsFor(columns);
+    const bool contiguous =
+        contraction_.StrideOfResult(columns) == Stride::kOne;
+    if (choice.packed == kNoNode && !contiguous) return;
+    if (choice.packed == kNoNode && choice.rows == kNoNode &&
+        contraction_.Extent(columns) < 2 * lanes_) {
+      return;
+    }
+    const int most_rows = RowsInCache(choice);
+    for (int vectors = 1; vectors <= kMostVectors; ++vectors) {
+      for (int rows = 1; rows <= std::min(most_rows, kMostRows); ++rows) {
+        choice.num_rows = rows;
+        choice.num_vectors = vectors;
+        if (!Fits(choice)) continue;
+        choice.cycles = Cycles(choice);
+        if (!best_ || choice.cycles < best_->cycles) best_ = choice;
+      }
+    }
+  }
+
+  // The factor that a packed copy answers better: every step of the reduction
+  // reads something else, and there is a copy already when the model is loaded
+  // or making one is worth it.
+  Id FactorToPack(Id columns) {
+    Id best = kNoNode;
+    size_t most = 0;
+    for (Id load : contraction_.factors()) {
+      const Node& base = arena_[arena_[load].srcs[0]];
+      if (base.op != Op::kParam || arena_[load].srcs.size() != 2 ||
+          !contraction_.StepOfFactor(load, columns).value_or(0) ||
+          !arena_.IsConst(arena_[columns].srcs[0]) ||
+          contraction_.Extent(columns) < kFewestColumns) {
+        continue;
+      }
+      const size_t param = base.attr->ints[0];
+      if (param >= at_load_.size() || contraction_.Overlaps(load) ||
+          OnlyLoadOf(arena_, body_, static_cast<int>(param)) == kNoNode ||
+          (!at_load_[param] && !WorthCopying(load, columns))) {
+        continue;
+      }
+      size_t steps = 0;
+      for (Id range : contraction_.reduced()) {
+        steps += contraction_.Depends(load, range) ? 1 : 0;
+      }
+      if (steps > most) {
+        best = load;
+        most = steps;
+      }
+    }
+    return best;
+  }
+
+  // True if what `load` reads is used so often that copying it for each run
+  // pays: its columns are no neighbours, or rows of it lie too far apart for
+  // the caches.
+  bool WorthCopying(Id load, Id columns) {
+    if (contraction_.StrideOfResult(columns) != Stride::kOne) return false;
+    double uses = 1;
+    for (Id range : contraction_.outputs()) {
+      if (!contraction_.Depends(load, range)) {
+        uses *= contraction_.Extent(range);
+      }
+    }
+    if (contraction_.StrideOfFactor(load, columns) != Stride::kOne) {
+      return uses >= kUsesOfCopy;
+    }
+    return contraction_.Bytes(load) * 2 >
+               static_cast<double>(target_.l2_bytes) &&
+           uses >= (RowsStay(load) ? kUsesOfLuxury : kUsesOfCopy);
+  }
+
+  // True if the first cache holds a line of each step of the reduction.
+  bool RowsStay(Id load) {
+    double steps = 1;
+    double lines = static_cast<double>(target_.l1_bytes) / kLine;
+    for (Id range : contraction_.reduced()) {
+      if (!contraction_.Depends(load, range)) continue;
+      steps *= contraction_.Extent(range);
+      lines = std::min<double>(
+          lines, kSharedSets * RowsInSets(BytesPerStep(load, range)));
+    }
+    return steps <= lines;
+  }
+
+  // Bytes from one point of `range` to the next; 0 if that is not known.
+  int64_t BytesPerStep(Id load, Id range) const {
+    return contraction_.StepOfFactor(load, range).value_or(0) *
+           ir::ByteSize(arena_[load].dtype);
+  }
+
+  // How many rows, so many bytes apart, have a line each in the first cache,
+  // whose ways are indexed by the offset in a page: rows that are a large power
+  // of two apart share sets.
+  int64_t RowsInSets(int64_t bytes) const {
+    const int64_t ways = std::max<int64_t>(target_.l1_bytes / kPage, 1);
+    return ways * (kPage / std::gcd(bytes, kPage));
+  }
+
+  // The sums, a vector of each column and a broadcast stay in all registers but
+  // one. Where no factor is broadcast, what neighbouring taps share stays in
+  // registers as well.
+  bool Fits(const TileChoice& choice) {
+    const double columns = contraction_.Extent(choice.columns) / lanes_;
+    const double rows =
+        choice.rows == kNoNode ? 1 : contraction_.Extent(choice.rows);
+    if (choice.num_vectors > 1 && choice.num_vectors - 1 >= columns) {
+      return false;
+    }
+    const bool any_rows =
+        choice.rows != kNoNode && !arena_.IsConst(arena_[choice.rows].srcs[0]);
+    if (choice.num_rows > rows && !any_rows) return false;
+    const std::vector<Id>& factors = contraction_.factors();
+    const bool broadcasts = std::any_of(
+        factors.begin(), factors.end(),
+        [&](Id load) { return !contraction_.Depends(load, choice.columns); });
+    const int used =
+        choice.num_rows * choice.num_vectors + choice.num_vectors + 2;
+    return used <= target_.vector_registers / (broadcasts ? 1 : 2);
+  }
+
+  // How many rows of what is broadcast the first cache holds at one step.
+  int RowsInCache(const TileChoice& choice) {
+    if (choice.rows == kNoNode) return 1;
+    int64_t most = kMostRows;
+    for (Id load : contraction_.factors()) {
+      if (contraction_.Depends(load, choice.columns)) continue;
+      const int64_t bytes = BytesPerStep(load, choice.rows);
+      if (bytes > 0) most = std::min(most, RowsInSets(bytes));
+    }
+    return static_cast<int>(most);
+  }
+
+  double Cycles(const TileChoice& choice) {
+    const int sums = choice.num_rows * choice.num_vectors;
+    double loads = 0;
+    for (Id load : contraction_.factors()) {
+      const bool by_rows =
+          choice.rows != kNoNode && contraction_.Depends(load, choice.rows);
+      const bool by_columns = contraction_.Depends(load, choice.columns);
+      double each = 1;
+      if (by_columns && load != choice.packed) {
+        each = CostOf(contraction_.StrideOfFactor(load, choice.columns),
+                      kPairsCost);
+      }
+      loads += each * (by_rows ? choice.num_rows : 1) *
+               (by_columns ? choice.num_vectors : 1);
+    }
+    const double step =
+        std::max({sums / kPerCycle, loads / kPerCycle, kLatency}) +
+        kLoopOverhead;
+    const Stride result = contraction_.StrideOfResult(choice.columns);
+    double steps = 1;
+    for (Id range : contraction_.reduced()) {
+      steps *= contraction_.Extent(range);
+    }
+    double tiles = std::ceil(contraction_.Extent(choice.columns) / lanes_ /
+                             choice.num_vectors);
+    for (Id range : contraction_.outputs()) {
+      if (range == choice.columns) continue;
+      tiles *= range == choice.rows
+                   ? std::ceil(contraction_.Extent(range) / choice.num_rows)
+                   : contraction_.Extent(range);
+    }
+    return tiles * (steps * step + sums * CostOf(result, lanes_ * kLaneCost));
+  }
+
+  // Of a vector along a range, for a load or a store.
+  double CostOf(Stride stride, double pairs) const {
+    switch (stride) {
+      case Stride::kZero:
+      case Stride::kOne:
+        return 1;
+      case Stride::kTwo:
+        return pairs;
+      case Stride::kFar:
+        return lanes_ * kLaneCost;
+    }
+    return 1;
+  }
+
+  const Arena& arena_;
+  const Id body_;
+  const Contraction& contraction_;
+  const base::Target& target_;
+  const int lanes_;
+  const std::vector<bool>& at_load_;
+  std::optional<TileChoice> best_;
+};
+
+}  // namespace
+
+std::optional<TileChoice> ChooseTile(const Arena& arena, Id body,
+                                     const Contraction& contraction,
+                                     const base::Target& target, int lanes,
+                                     const std::vector<bool>& at_load) {
+  return Chooser(arena, body, contraction, target, lanes, at_load).Run();
+}
+
+}  // namespace quern::kernel
