@@ -592,17 +592,22 @@ class Compiler {
               return absl::StatusOr<kernel::TileResult>(
                   kernel::TileForCpu(arena_, body, target, shrink, at_load));
             }));
-        body = tile.body;
         found_packs_ = tile.packs;
         schedule_words = tile.description;
-        QUERN_RETURN_IF_ERROR(VerifyKernel("schedule", body));
         if (options_.keep_stages) {
-          absl::StrAppend(&text, "# scheduled: ", tile.description, "\n",
-                          ir::ToText(arena_, {body}));
+          absl::StrAppend(&text, "# scheduled: ", tile.description, "\n");
+        }
+        for (Id part : tile.bodies) {
+          QUERN_RETURN_IF_ERROR(VerifyKernel("schedule", part));
+          if (options_.keep_stages) text += ir::ToText(arena_, {part});
+          bodies.push_back(part);
         }
       } else {
         schedule_words = "serial";
+        bodies.push_back(body);
       }
+    }
+    for (Id& body : bodies) {
       QUERN_ASSIGN_OR_RETURN(body, passes_.Run("bind", [&] {
         return kernel::Bind(arena_, body, target);
       }));
@@ -610,7 +615,6 @@ class Compiler {
         return kernel::Decompose(arena_, body, target);
       }));
       QUERN_RETURN_IF_ERROR(VerifyKernel("decompose", body));
-      bodies.push_back(body);
     }
     std::vector<kernel::Param> params;
     for (const schedule::KernelParam& param : kernel.params) {

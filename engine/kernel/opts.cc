@@ -304,6 +304,21 @@ Split SplitRange(Arena& arena, Id body, Id range, int64_t factor,
   return out;
 }
 
+Partition PartitionRange(Arena& arena, Id body, Id range, Id at) {
+  const int64_t number = arena[range].attr->ints[0];
+  const RangeKind kind = KindOf(arena, range);
+  Partition out;
+  out.first_range = MakeRange(arena, at, number, kind);
+  out.first =
+      Replacer(arena, range, out.first_range, {out.first_range}).Run(body);
+  const Id left = ir::Sub(arena, arena[range].srcs[0], at);
+  out.rest_range = MakeRange(arena, left, number, kind);
+  out.rest = Replacer(arena, range, ir::Add(arena, at, out.rest_range),
+                      {out.rest_range})
+                 .Run(body);
+  return out;
+}
+
 Split Relabel(Arena& arena, Id body, Id range, RangeKind kind) {
   Split out;
   out.inner =

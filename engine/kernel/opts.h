@@ -36,6 +36,17 @@ enum class Tail : uint8_t {
                                int64_t factor, ir::RangeKind inner_kind,
                                Tail tail);
 
+// Two bodies: one for the points of `range`, a range of the stores, before
+// `at`, one for the points from there on.
+struct Partition {
+  ir::Id first = ir::kNoNode;
+  ir::Id first_range = ir::kNoNode;
+  ir::Id rest = ir::kNoNode;
+  ir::Id rest_range = ir::kNoNode;
+};
+[[nodiscard]] Partition PartitionRange(ir::Arena& arena, ir::Id body,
+                                       ir::Id range, ir::Id at);
+
 // Gives `range` another kind; `result` receives nothing, the new range is
 // returned as Split::inner.
 [[nodiscard]] Split Relabel(ir::Arena& arena, ir::Id body, ir::Id range,

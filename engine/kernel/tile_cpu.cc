@@ -54,6 +54,8 @@ constexpr int64_t kMostTaps = 8;
 constexpr int64_t kCopiesOfBusyStep = 12;
 // Cost of what stands between a sum and its store that its registers can bear.
 constexpr double kCheapEpilogue = 12;
+// Rows of the tile for what is left of rows in larger tiles.
+constexpr int kFewRows = 4;
 // Multiply-adds of the steps that are written out one after the other.
 constexpr int64_t kCopiesOfStep = 240;
 
@@ -78,17 +80,16 @@ class Tiler {
       body_ = UnrollConstantAxes(arena_, body_);
       contraction = Contraction::Find(arena_, body_);
     }
-    if (target_.vector_bytes == 0) return {body_, "serial", {}};
+    if (target_.vector_bytes == 0) return {{body_}, "serial", {}};
     lanes_ = target_.vector_bytes / WidestElement();
     std::string description;
     const Id untiled = body_;
-    if (!contraction || !TileContraction(*contraction, description) ||
-        !Runs(body_)) {
-      body_ = untiled;
-      packs_.clear();
-      description = TileLoops();
+    if (contraction && TileContraction(*contraction, description)) {
+      return {bodies_, description, packs_};
     }
-    return {body_, description, packs_};
+    body_ = untiled;
+    description = TileLoops();
+    return {{body_}, description, {}};
   }
 
  private:
@@ -197,7 +198,7 @@ class Tiler {
     const std::optional<TileChoice> choice =
         ChooseTile(arena_, body_, contraction, target_, lanes_, at_load_);
     if (choice && choice->packed != kNoNode) {
-      return OuterProduct(contraction, *choice, description);
+      return OuterProducts(*choice, description);
     }
     const Id n = contraction.outputs().back();
     const Id k = contraction.reduced().back();
@@ -208,9 +209,56 @@ class Tiler {
       k_contiguous &= contraction.StrideOfFactor(load, k) <= Stride::kOne;
     }
     if (!n_contiguous && k_contiguous && Extent(k) >= lanes_) {
-      return InnerProduct(contraction, description);
+      return InnerProduct(contraction, description) && Add(body_);
     }
-    return choice && OuterProduct(contraction, *choice, description);
+    return choice && OuterProducts(*choice, description);
+  }
+
+  // Rows of unknown number are done in whole tiles, and those that are left
+  // over in smaller ones: one row, as of a token after the other, is no tile of
+  // many that are the same.
+  bool OuterProducts(TileChoice choice, std::string& description) {
+    Id rest = body_;
+    if (choice.rows != kNoNode && StaticExtent(choice.rows) == 0) {
+      for (int rows : {choice.num_rows, kFewRows}) {
+        if (rows == 1 || rows > choice.num_rows) continue;
+        const Id whole = ir::Mul(
+            arena_,
+            ir::IDiv(arena_, arena_[choice.rows].srcs[0], arena_.Int(rows)),
+            arena_.Int(rows));
+        const Partition parts =
+            PartitionRange(arena_, rest, choice.rows, whole);
+        body_ = parts.first;
+        choice.rows = parts.first_range;
+        choice.num_rows = rows;
+        if (!OuterProduct(*Contraction::Find(arena_, body_), choice,
+                          description) ||
+            !Add(body_)) {
+          return false;
+        }
+        rest = parts.rest;
+        choice.rows = parts.rest_range;
+      }
+      choice.num_rows = 1;
+    }
+    body_ = rest;
+    std::string of_rest;
+    if (!OuterProduct(*Contraction::Find(arena_, body_), choice, of_rest) ||
+        !Add(body_)) {
+      return false;
+    }
+    if (bodies_.size() == 1) {
+      description = of_rest;
+    } else {
+      absl::StrAppend(&description, ", fewer rows for the rest");
+    }
+    return true;
+  }
+
+  // Adds a scheduled body if its ranges fit together.
+  bool Add(Id body) {
+    bodies_.push_back(body);
+    return Runs(body);
   }
 
   // What `factor` has become: splits rebuild it.
@@ -287,7 +335,8 @@ class Tiler {
           ReadPacked(arena_, body_, load, of_weights, panels, steps, &pack);
       if (packed == kNoNode) return false;
       body_ = packed;
-      packs_.push_back(pack);
+      if (packs_.empty()) packs_.push_back(pack);
+      if (packs_[0].body != pack.body) return false;
     }
     inner = SkipPadding(std::move(inner));
     UnrollTaps(inner, rows * vectors);
@@ -745,6 +794,7 @@ class Tiler {
   const base::Target& target_;
   int shrink_;
   const std::vector<bool>& at_load_;  // By parameter; empty: nothing is packed.
+  std::vector<Id> bodies_;
   std::vector<Pack> packs_;
   int lanes_ = 1;
 };

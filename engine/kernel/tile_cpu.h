@@ -14,9 +14,9 @@
 namespace quern::kernel {
 
 struct TileResult {
-  ir::Id body = ir::kNoNode;
-  std::string description;  // "contraction 14x32 over k4" for explain.
-  std::vector<Pack> packs;  // Copies that it reads instead of parameters.
+  std::vector<ir::Id> bodies;  // Several write disjoint parts.
+  std::string description;     // "contraction 14x32 over k4" for explain.
+  std::vector<Pack> packs;     // Copies that it reads instead of parameters.
 };
 
 // The scheduled form of `body`. `shrink` halves the register tile that many

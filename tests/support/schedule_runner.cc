@@ -142,8 +142,10 @@ class Runner {
     const schedule::Kernel& kernel = cut_.schedule.kernels[launch.kernel];
     ir::Arena& arena = *cut_.arena;
     std::vector<Id> bodies;
-    for (Id body : kernel.bodies) {
-      body = scheduler_(arena, body);
+    for (Id cut : kernel.bodies) {
+      for (Id part : scheduler_(arena, cut).bodies) bodies.push_back(part);
+    }
+    for (Id& body : bodies) {
       const absl::Status verified = ir::VerifyKernelLevel(arena, body);
       if (!verified.ok()) {
         return absl::InternalError(
@@ -152,7 +154,6 @@ class Runner {
       }
       QUERN_ASSIGN_OR_RETURN(body, kernel::Bind(arena, body, target_));
       QUERN_RETURN_IF_ERROR(ir::VerifyKernelLevel(arena, body));
-      bodies.push_back(body);
     }
     std::vector<kernel::Param> params;
     for (const schedule::KernelParam& param : kernel.params) {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -35,8 +36,14 @@ struct CutGraph {
 [[nodiscard]] absl::StatusOr<CutGraph> Cut(
     const graph::Graph& graph, const schedule::FuseOptions& options = {});
 
-// The scheduled form of a body.
-using BodyScheduler = std::function<ir::Id(ir::Arena& arena, ir::Id body)>;
+// The scheduled form of a body: another body, or several that write parts.
+struct Scheduled {
+  Scheduled(ir::Id body) : bodies{body} {}  // NOLINT: schedulers return ids.
+  Scheduled(std::vector<ir::Id> parts) : bodies(std::move(parts)) {}  // NOLINT
+
+  std::vector<ir::Id> bodies;
+};
+using BodyScheduler = std::function<Scheduled(ir::Arena& arena, ir::Id body)>;
 
 // The outputs of `graph`, which `cut` was cut from, for `inputs`, as flat
 // tensors: every kernel with the schedule of `scheduler`, bound, linearized

@@ -264,7 +264,7 @@ void ExpectEverySchedulesResult(const graph::Graph& graph, int64_t free_size,
       const base::Target target = TargetOfWidth(width);
       const auto results = support::RunCut(
           *cut, graph, inputs, target, [&](ir::Arena& arena, Id body) {
-            return TileForCpu(arena, body, target, shrink, {}).body;
+            return TileForCpu(arena, body, target, shrink, {}).bodies;
           });
       ASSERT_TRUE(results.ok()) << results.status();
       for (size_t i = 0; i < results->size(); ++i) {
@@ -321,11 +321,11 @@ TEST(Linearize, KeepsRandomGraphsWithinTheirBands) {
     ASSERT_TRUE(cut.ok()) << cut.status() << "\n" << text;
     for (const int width : {0, 16, 32, 64}) {
       const base::Target target = TargetOfWidth(width);
-      auto results =
-          support::RunCut(*cut, fuzz_case->graph, fuzz_case->inputs, target,
-                          [&](ir::Arena& arena, Id body) {
-                            return TileForCpu(arena, body, target, 0, {}).body;
-                          });
+      auto results = support::RunCut(
+          *cut, fuzz_case->graph, fuzz_case->inputs, target,
+          [&](ir::Arena& arena, Id body) {
+            return TileForCpu(arena, body, target, 0, {}).bodies;
+          });
       ASSERT_TRUE(results.ok()) << width << " " << results.status() << "\n"
                                 << text;
       for (size_t i = 0; i < results->size(); ++i) {
@@ -347,7 +347,7 @@ std::string ProgramOf(const std::string& example, int vector_bytes) {
   const base::Target target = TargetOfWidth(vector_bytes);
   const schedule::Kernel& kernel = cut->schedule.kernels[0];
   ir::Arena& arena = *cut->arena;
-  const Id tiled = TileForCpu(arena, kernel.bodies[0], target, 0, {}).body;
+  const Id tiled = TileForCpu(arena, kernel.bodies[0], target, 0, {}).bodies[0];
   const auto body = Bind(arena, tiled, target);
   EXPECT_TRUE(body.ok()) << body.status();
   std::vector<Param> params;

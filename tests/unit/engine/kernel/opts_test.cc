@@ -163,7 +163,7 @@ class Unchanged {
     const ref::Tensor got = Run(change);
     EXPECT_EQ(support::Difference(expected_, got, 1e-6), "")
         << name_ << ": " << what << "\n"
-        << ir::ToText(arena(), {change(arena(), body())});
+        << ir::ToText(arena(), change(arena(), body()).bodies);
   }
 
  private:

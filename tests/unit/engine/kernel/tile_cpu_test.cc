@@ -77,7 +77,7 @@ TEST(TileForCpu, LeavesTargetsWithoutVectorsSerial) {
   const Tiled tiled =
       Tile(support::ExampleGraph("matmul_bias_gelu"), null::Shape::kScalar);
   EXPECT_EQ(tiled.tile.description, "serial");
-  for (Id range : StoreRanges(*tiled.cut.arena, tiled.tile.body)) {
+  for (Id range : StoreRanges(*tiled.cut.arena, tiled.tile.bodies[0])) {
     EXPECT_EQ(KindOf(*tiled.cut.arena, range), ir::RangeKind::kSerial);
   }
 }
@@ -128,6 +128,18 @@ TEST(TileForCpu, CopiesAFactorWhoseRowsShareSetsOfTheCache) {
   EXPECT_THAT(description(128, 128), Not(EndsWith(", packed")));
 }
 
+TEST(TileForCpu, HasSmallerTilesForWhatIsLeftOfAFreeNumberOfRows) {
+  GraphMaker g;
+  const Id x = g.SizedInput("x", {g.b().Var("n", 1, 64), g.b().Int(768)});
+  g.Output("y", graph::MatMul(g.b(), x, g.Weight({768, 768})));
+  const Tiled tiled =
+      Tile(g.Finish(), null::Shape::kAvx512, {false, false, true});
+  EXPECT_THAT(tiled.tile.description,
+              EndsWith(", packed, fewer rows for the rest"));
+  EXPECT_EQ(tiled.tile.bodies.size(), 3u);  // Of many rows, of 4 and of 1.
+  EXPECT_EQ(tiled.tile.packs.size(), 1u);
+}
+
 TEST(TileForCpu, KeepsTheTileOfAProductThatIsScaledByAConstantArray) {
   std::vector<int64_t> bits;
   for (int i = 0; i < 16; ++i) {
@@ -154,11 +166,12 @@ TEST(TileForCpu, UnrollsAProductWithAConstantArray) {
   const Tiled tiled = Tile(g.Finish(), null::Shape::kAvx512);
   EXPECT_EQ(tiled.tile.description, "loops, 16 lanes");
   int unrolled = 0;
-  for (Id id : ir::TopologicalOrder(*tiled.cut.arena, {tiled.tile.body})) {
+  for (Id id : ir::TopologicalOrder(*tiled.cut.arena, {tiled.tile.bodies[0]})) {
     if ((*tiled.cut.arena)[id].op != ir::Op::kRange) continue;
     unrolled += KindOf(*tiled.cut.arena, id) == ir::RangeKind::kUnroll;
   }
-  EXPECT_EQ(unrolled, 2) << ir::ToText(*tiled.cut.arena, {tiled.tile.body});
+  EXPECT_EQ(unrolled, 2) << ir::ToText(*tiled.cut.arena,
+                                       {tiled.tile.bodies[0]});
 }
 
 }  // namespace
