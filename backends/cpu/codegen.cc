@@ -1082,6 +1082,11 @@ class Renderer {
       case Op::kLoad:
         EmitLoad(i);
         break;
+      case Op::kPrefetch:
+        // For reading, into the second cache.
+        Line("call void @llvm.prefetch.p0(ptr ", Address(i),
+             ", i32 0, i32 2, i32 1)");
+        break;
       case Op::kStore:
         EmitStore(i);
         break;

@@ -60,6 +60,7 @@ class Interpreter::Machine {
         break;
       case Op::kParam:
       case Op::kConstArray:
+      case Op::kPrefetch:
         break;
       case Op::kLoop:
         result[0] = *src(0);

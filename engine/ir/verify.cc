@@ -632,6 +632,14 @@ class KernelLevel {
         QUERN_RETURN_IF_ERROR(at.Operands(2, 3));
         QUERN_RETURN_IF_ERROR(Access(at, 2));
         return at.IsOf(0, node.dtype);
+      case Op::kPrefetch:
+        QUERN_RETURN_IF_ERROR(at.Operands(3, 3));
+        if (at.src(1).op != Op::kParam) {
+          return at.Broken("operand 1 is ", Name(at.src(1).op),
+                           ", not a parameter");
+        }
+        QUERN_RETURN_IF_ERROR(at.IsScalar(2, DType::kWeakInt));
+        return at.IsOf(0, node.dtype);
       case Op::kStore:
         QUERN_RETURN_IF_ERROR(at.Operands(3, 4));
         QUERN_RETURN_IF_ERROR(Access(at, 3));

@@ -68,6 +68,8 @@ class Binder {
         return Array(id);
       case Op::kLoad:
         return Load(id);
+      case Op::kPrefetch:
+        return Prefetch(id);
       case Op::kStore:
         return Store(id);
       case Op::kReduce:
@@ -227,6 +229,16 @@ class Binder {
                  .wide = base.wide != kNoNode
                              ? from(base.wide)
                              : Converted(forms.value, DType::kF64)};
+  }
+
+  absl::StatusOr<Forms> Prefetch(Id id) {
+    const ir::Node node = arena_[id];
+    const Id index = IndexOf(node.srcs[2]);
+    QUERN_RET_CHECK(index != kNoNode, "the index of a prefetch is no weak int");
+    QUERN_RET_CHECK(!ir::IsWeak(node.dtype), "a prefetch of a weak value");
+    return Value(ir::WithSources(
+        arena_, id,
+        {forms_[node.srcs[0]].value, forms_[node.srcs[1]].value, index}));
   }
 
   absl::StatusOr<Forms> Store(Id id) {

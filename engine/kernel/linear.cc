@@ -465,6 +465,10 @@ class Verifier {
         QUERN_RETURN_IF_ERROR(Access(i, /*store=*/false));
         if (i.srcs.size() == 3) return IsValue(2, DType::kBool, i.lanes);
         return absl::OkStatus();
+      case Op::kPrefetch:
+        QUERN_RETURN_IF_ERROR(Count(2, 2));
+        QUERN_RETURN_IF_ERROR(Is(0, Op::kParam));
+        return IsValue(1, DType::kI64, 1);
       case Op::kStore:
         QUERN_RETURN_IF_ERROR(Count(3, 4));
         QUERN_RETURN_IF_ERROR(Access(i, /*store=*/true));

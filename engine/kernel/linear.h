@@ -45,6 +45,8 @@ namespace quern::kernel {
 //               element's is known.
 //               With imm 2, a scalar index and an even number of lanes, the
 //               lanes are every second element.
+//   kPrefetch   {kParam, index, scalar i64}: no value; asks for the line of an
+//               element, which need not be in the buffer
 //   kStore      {base, index, value[, mask]}: likewise; dtype and lanes are
 //               those of the value
 //   kRegister   {initial value};  kGet {kRegister};  kSet {kRegister, value}

@@ -441,6 +441,8 @@ class Linearizer {
         return EmitRange(id);
       case Op::kLoad:
         return EmitLoad(id, node);
+      case Op::kPrefetch:
+        return EmitPrefetch(id, node);
       default:
         break;
     }
@@ -748,6 +750,20 @@ class Linearizer {
     }
     const int block = stack_[std::max(LevelOf(Free(id)), base_depth_)];
     return Put(block, Op::kLoad, node.dtype, lanes, std::move(srcs), step);
+  }
+
+  // Copies that ask for the same line do so once.
+  int EmitPrefetch(Id id, const Node& node) {
+    const int value = Value(node.srcs[0]);
+    const uint64_t of_index = Free(node.srcs[2]);
+    for (Id range : Unrolled(Free(id) & ~of_index)) {
+      if (unrolled_[range] != 0) return value;
+    }
+    const int base = Address(node.srcs[1]);
+    const int position = Index(node.srcs[2]);
+    const int block = stack_[std::max(LevelOf(of_index), base_depth_)];
+    Put(block, Op::kPrefetch, arena_[node.srcs[1]].dtype, 1, {base, position});
+    return value;
   }
 
   // The base of a load or store.

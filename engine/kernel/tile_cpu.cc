@@ -52,6 +52,7 @@ constexpr double kChunkWork = 8192;
 constexpr int64_t kMostTaps = 8;
 // Multiply-adds of a step that keep the arithmetic units busy.
 constexpr int64_t kCopiesOfBusyStep = 12;
+constexpr int64_t kLine = 64;  // Of a cache.
 // Cost of what stands between a sum and its store that its registers can bear.
 constexpr double kCheapEpilogue = 12;
 // Rows of the tile for what is left of rows in larger tiles.
@@ -369,6 +370,10 @@ class Tiler {
       std::swap(fastest[0], fastest[1]);
     }
     order.insert(order.end(), fastest.begin(), fastest.end());
+    if (packable != kNoNode && !all_stay && columns != kNoNode) {
+      AskForNextPanel(LoadOfParam(packable), panels,
+                      {order.begin() + choosing.size(), order.end()});
+    }
     if (all_stay) order.insert(order.end(), choosing.begin(), choosing.end());
     const size_t outer = order.size();
     order.insert(order.end(), tile.begin(), tile.end());
@@ -379,6 +384,76 @@ class Tiler {
         "outer product, tile ", rows, "x", vectors * lanes,
         packs_.empty() ? "" : ", packed", staged ? ", sums staged" : "");
     return true;
+  }
+
+  // While `data`, the ranges of the tiles that meet a panel, runs over one,
+  // each tile asks for its part of the next panel: otherwise the first tile
+  // would wait for all of it to come from memory.
+  void AskForNextPanel(Id load, const Panels& panels,
+                       const std::vector<Id>& data) {
+    int64_t tiles = 1;
+    Id tile = arena_.Int(0);
+    for (Id range : data) {
+      const int64_t extent = StaticExtent(range);
+      if (extent == 0) return;
+      tiles *= extent;
+      tile = ir::Add(arena_, ir::Mul(arena_, tile, arena_.Int(extent)), range);
+    }
+    // With more tiles than columns, the first one is a small part of the time.
+    if (tiles < 2 || tiles > panels.width) return;
+    const Id index = arena_[load].srcs[1];
+    const Id elements = Step(index, panels.panel);
+    if (elements == kNoNode || !arena_.IsConst(elements)) return;
+
+    // Where the panel begins, and the number of the step in it, without the
+    // steps that are written out inside the innermost loop.
+    ir::Substitution first;
+    Id step = arena_.Int(0);
+    int64_t steps_a_turn = 1;
+    bool written_out = true;
+    const std::vector<Id> steps = InnerRanges(arena_, SumOfLoad(load));
+    for (size_t i = steps.size(); i-- > 0;) {
+      first[steps[i]] = arena_.Int(0);
+      written_out &= KindOf(arena_, steps[i]) == RangeKind::kUnroll;
+      if (written_out) {
+        steps_a_turn *= StaticExtent(steps[i]);
+        continue;
+      }
+      const Id by = Step(index, steps[i]);
+      if (by == kNoNode || !arena_.IsConst(by)) return;
+      const int64_t rows = arena_.IntValue(by) / panels.width;
+      step = ir::Add(arena_, step, ir::Mul(arena_, steps[i], arena_.Int(rows)));
+    }
+    for (Id range : FreeRanges(arena_, panels.inside)) {
+      first[range] = arena_.Int(0);
+    }
+    const Id panel = ir::Substitute(arena_, index, first);
+
+    const int64_t part = panels.width / tiles;  // Elements for each step.
+    const int64_t size = arena_.IntValue(elements);
+    Id ahead = ir::Add(arena_, panel, elements);
+    ahead =
+        ir::Add(arena_, ahead,
+                ir::Mul(arena_, tile, arena_.Int(size / panels.width * part)));
+    ahead = ir::Add(arena_, ahead, ir::Mul(arena_, step, arena_.Int(part)));
+    const int64_t line = kLine / ir::ByteSize(arena_[load].dtype);
+    Id asking = load;
+    for (int64_t at = 0; at < part * steps_a_turn; at += line) {
+      asking = arena_.Make(Op::kPrefetch, arena_[load].dtype,
+                           {asking, arena_[load].srcs[0],
+                            ir::Add(arena_, ahead, arena_.Int(at))});
+    }
+    body_ = ir::Substitute(arena_, body_, {{load, asking}});
+  }
+
+  // The reduction that `load` is a factor of.
+  Id SumOfLoad(Id load) {
+    for (Id id : Below(body_)) {
+      if (arena_[id].op == Op::kReduce && ir::Contains(arena_, id, load)) {
+        return id;
+      }
+    }
+    return kNoNode;
   }
 
   bool Stays(const Contraction& contraction, Id factor) const {

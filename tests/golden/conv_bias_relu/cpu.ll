@@ -1,9 +1,9 @@
-; kernel c_2_4_4_3_3_ce7d4d
+; kernel c_2_4_4_3_3_fcfc97
 target triple = "x86_64-unknown-linux-gnu"
 
 @zero = private unnamed_addr constant i64 0, align 8
 
-define void @c_2_4_4_3_3_ce7d4d(ptr noalias %buffers, ptr noalias %vars, ptr noalias %scratch, i64 %begin, i64 %end) #0 {
+define void @c_2_4_4_3_3_fcfc97(ptr noalias %buffers, ptr noalias %vars, ptr noalias %scratch, i64 %begin, i64 %end) #0 {
 entry:
   %slot0 = getelementptr i8, ptr %buffers, i64 0
   %p0 = load ptr, ptr %slot0, align 8, !invariant.load !0

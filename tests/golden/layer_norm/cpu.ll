@@ -1,9 +1,9 @@
-; kernel r_32_256_256_256_256_b61b7f
+; kernel r_32_256_256_256_256_6fd2cc
 target triple = "x86_64-unknown-linux-gnu"
 
 @zero = private unnamed_addr constant i64 0, align 8
 
-define void @r_32_256_256_256_256_b61b7f(ptr noalias %buffers, ptr noalias %vars, ptr noalias %scratch, i64 %begin, i64 %end) #0 {
+define void @r_32_256_256_256_256_6fd2cc(ptr noalias %buffers, ptr noalias %vars, ptr noalias %scratch, i64 %begin, i64 %end) #0 {
 entry:
   %slot0 = getelementptr i8, ptr %buffers, i64 0
   %p0 = load ptr, ptr %slot0, align 8, !invariant.load !0

@@ -1,9 +1,9 @@
-; kernel c_2_16_8_50a735
+; kernel c_2_16_8_899edd
 target triple = "x86_64-unknown-linux-gnu"
 
 @zero = private unnamed_addr constant i64 0, align 8
 
-define void @c_2_16_8_50a735(ptr noalias %buffers, ptr noalias %vars, ptr noalias %scratch, i64 %begin, i64 %end) #0 {
+define void @c_2_16_8_899edd(ptr noalias %buffers, ptr noalias %vars, ptr noalias %scratch, i64 %begin, i64 %end) #0 {
 entry:
   %slot0 = getelementptr i8, ptr %buffers, i64 0
   %p0 = load ptr, ptr %slot0, align 8, !invariant.load !0
@@ -303,12 +303,12 @@ attributes #0 = { nofree norecurse nosync nounwind "target-features"="+avx,+avx2
 !13 = !{!2, !14}
 !15 = !{!14}
 !16 = !{!2, !5, !8, !11}
-; kernel pack_128_93dc53
+; kernel pack_128_630c92
 target triple = "x86_64-unknown-linux-gnu"
 
 @zero = private unnamed_addr constant i64 0, align 8
 
-define void @pack_128_93dc53(ptr noalias %buffers, ptr noalias %vars, ptr noalias %scratch, i64 %begin, i64 %end) #0 {
+define void @pack_128_630c92(ptr noalias %buffers, ptr noalias %vars, ptr noalias %scratch, i64 %begin, i64 %end) #0 {
 entry:
   %slot0 = getelementptr i8, ptr %buffers, i64 0
   %p0 = load ptr, ptr %slot0, align 8, !invariant.load !0

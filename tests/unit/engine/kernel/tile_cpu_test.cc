@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -126,6 +127,22 @@ TEST(TileForCpu, CopiesAFactorWhoseRowsShareSetsOfTheCache) {
   EXPECT_THAT(description(256, 4080), Not(EndsWith(", packed")));
   // Few enough to stay wherever they are.
   EXPECT_THAT(description(128, 128), Not(EndsWith(", packed")));
+}
+
+TEST(TileForCpu, AsksForTheNextPanelOfWeightsWhereFewTilesMeetOne) {
+  const auto asks = [](int64_t rows, int64_t columns) {
+    GraphMaker g;
+    g.Output("y", graph::MatMul(g.b(), g.Input("x", {rows, 768}),
+                                g.Weight({768, columns})));
+    const Tiled tiled =
+        Tile(g.Finish(), null::Shape::kAvx512, {false, false, true});
+    return absl::StrContains(ir::ToText(*tiled.cut.arena, tiled.tile.bodies),
+                             "prefetch");
+  };
+  EXPECT_TRUE(asks(128, 768));
+  EXPECT_FALSE(asks(128, 64));    // The cache holds all weights.
+  EXPECT_FALSE(asks(2000, 768));  // Each panel meets many tiles.
+  EXPECT_FALSE(asks(1, 768));     // Each panel is read once.
 }
 
 TEST(TileForCpu, HasSmallerTilesForWhatIsLeftOfAFreeNumberOfRows) {
