@@ -35,9 +35,10 @@ struct Config {
   std::vector<std::string> devices = {"auto"};
 
   // How much at a time.
-  int threads = 0;           // Of a device; 0: by affinity and quota.
-  int contexts = 4;          // Requests of a model that run at once.
-  int request_threads = 16;  // Requests that are worked on or wait to run.
+  int threads = 0;               // Of a device; 0: by affinity and quota.
+  std::string cpu_isa = "auto";  // As in runtime::DeviceOptions.
+  int contexts = 4;              // Requests of a model that run at once.
+  int request_threads = 16;      // Requests that are worked on or wait to run.
   int max_queued_requests = 1024;
   int load_threads = 2;  // Loads and the like at once.
   int max_queued_loads = 64;

@@ -125,6 +125,7 @@ absl::Status Serve(const Config& config, const sigset_t& signals) {
                          MakeAssembler(config, backends, metrics));
   EngineOptions options;
   options.device_options.threads = config.threads;
+  options.device_options.isa = config.cpu_isa;
   options.devices = DevicesOf(config, backends, options.device_options);
   options.cache_dir = config.cache_dir;
   options.cache_bytes = config.cache_bytes;

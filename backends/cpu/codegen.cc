@@ -995,7 +995,8 @@ class Renderer {
                            type, absl::StrCat(type, " ", Value(i, 0)));
         return absl::OkStatus();
       case Op::kFma:
-        if (!target_.fused_multiply_add) {
+        // Of f64 it is the C library's where there is no instruction.
+        if (!target_.fused_multiply_add && i.dtype != DType::kF64) {
           return Refuse("the target has no fused multiply-add");
         }
         result = Intrinsic(

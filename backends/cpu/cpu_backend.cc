@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "backends/cpu/codegen.h"
+#include "backends/cpu/cpu_target.h"
 #include "backends/cpu/device.h"
 #include "engine/base/status_macros.h"
 
@@ -14,8 +15,7 @@ namespace {
 
 class CpuBackend final : public runtime::Backend {
  public:
-  explicit CpuBackend(IsaLevel level)
-      : level_(level), codegen_(MakeCpuCodegen()) {}
+  CpuBackend() : codegen_(MakeCpuCodegen()) {}
 
   std::string name() const override { return "cpu"; }
   const runtime::Codegen& codegen() const override { return *codegen_; }
@@ -26,19 +26,19 @@ class CpuBackend final : public runtime::Backend {
       return absl::NotFoundError(
           absl::StrCat("there is no device cpu:", ordinal, ", only cpu:0"));
     }
-    QUERN_ASSIGN_OR_RETURN(const base::Target target, DetectTarget(level_));
+    QUERN_ASSIGN_OR_RETURN(const IsaLevel level, ParseIsaLevel(options.isa));
+    QUERN_ASSIGN_OR_RETURN(const base::Target target, DetectTarget(level));
     return MakeCpuDevice(target, options);
   }
 
  private:
-  const IsaLevel level_;
   const std::unique_ptr<runtime::Codegen> codegen_;
 };
 
 }  // namespace
 
-std::unique_ptr<runtime::Backend> MakeCpuBackend(IsaLevel level) {
-  return std::make_unique<CpuBackend>(level);
+std::unique_ptr<runtime::Backend> MakeCpuBackend() {
+  return std::make_unique<CpuBackend>();
 }
 
 }  // namespace quern::cpu

@@ -6,13 +6,10 @@
 
 #include <memory>
 
-#include "backends/cpu/cpu_target.h"
 #include "engine/runtime/backend.h"
 
 namespace quern::cpu {
 
-// `level` bounds the instruction set that its device reports and uses.
-[[nodiscard]] std::unique_ptr<runtime::Backend> MakeCpuBackend(
-    IsaLevel level = IsaLevel::kAuto);
+[[nodiscard]] std::unique_ptr<runtime::Backend> MakeCpuBackend();
 
 }  // namespace quern::cpu

@@ -10,6 +10,7 @@
 // long as the process and a lock around every load.
 #include "backends/cpu/jit.h"
 
+#include <cmath>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -147,7 +148,9 @@ class LinkContext final : public jitlink::JITLinkContext {
       void* address = symbol == "memcpy"    ? Address(&std::memcpy)
                       : symbol == "memmove" ? Address(&std::memmove)
                       : symbol == "memset"  ? Address(&std::memset)
-                                            : nullptr;
+                      // Of f64, where the instruction is not there.
+                      : symbol == "fma" ? Address(static_cast<Fma*>(&std::fma))
+                                        : nullptr;
       if (address == nullptr) {
         then->run(llvm::make_error<llvm::StringError>(
             "the symbol '" + symbol.str() + "' is not allowed",
@@ -179,6 +182,8 @@ class LinkContext final : public jitlink::JITLinkContext {
   }
 
  private:
+  using Fma = double(double, double, double);
+
   template <typename Function>
   static void* Address(Function* function) {
     return reinterpret_cast<void*>(function);

@@ -146,10 +146,6 @@ absl::StatusOr<Id> Decompose(ir::Arena& arena, Id sink,
     QUERN_RET_CHECK(!IsElementary(node.op) || node.dtype == DType::kF32 ||
                         node.dtype == DType::kF64,
                     ir::Name(node.op), " of ", ir::Name(node.dtype));
-    if (node.op == Op::kFma && node.dtype == DType::kF64 && !fused) {
-      return absl::UnimplementedError(
-          "fma of f64 on a target without fused multiply-add");
-    }
   }
   const absl::Span<const ir::Rule> rules =
       fused ? absl::Span<const ir::Rule>(kFusedRules)

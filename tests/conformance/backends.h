@@ -11,7 +11,8 @@
 namespace quern::conformance {
 
 struct BackendRow {
-  std::string device;  // As in EngineOptions::devices.
+  std::string device;        // As in EngineOptions::devices.
+  std::string isa = "auto";  // As in runtime::DeviceOptions.
   struct Gap {
     ir::DType dtype;
     std::string reason;

@@ -27,16 +27,23 @@ using ir::DType;
 using ir::Id;
 using ir::Op;
 
-// One engine for each device, since opening one costs time.
-fuzz::EngineRunner* RunnerFor(const std::string& device) {
-  static auto& runners = *new std::vector<
-      std::pair<std::string, std::unique_ptr<fuzz::EngineRunner>>>;
-  for (const auto& [name, runner] : runners) {
-    if (name == device) return runner.get();
+// "cpu", "cpu_avx2"
+std::string NameOf(const BackendRow& backend) {
+  return backend.isa == "auto" ? backend.device
+                               : absl::StrCat(backend.device, "_", backend.isa);
+}
+
+// One engine for each backend, since opening one costs time.
+const absl::StatusOr<std::unique_ptr<fuzz::EngineRunner>>& RunnerFor(
+    const BackendRow& backend) {
+  static auto& runners =
+      *new std::map<std::string,
+                    absl::StatusOr<std::unique_ptr<fuzz::EngineRunner>>>;
+  const auto [it, is_new] = runners.try_emplace(NameOf(backend));
+  if (is_new) {
+    it->second = fuzz::EngineRunner::Create({backend.device}, backend.isa);
   }
-  auto runner = fuzz::EngineRunner::Create({device});
-  runners.emplace_back(device, runner.ok() ? std::move(*runner) : nullptr);
-  return runners.back().second.get();
+  return it->second;
 }
 
 class Device : public ::testing::TestWithParam<std::tuple<BackendRow, DType>> {
@@ -60,8 +67,9 @@ class Device : public ::testing::TestWithParam<std::tuple<BackendRow, DType>> {
   // Runs the graph with these outputs and compares all of them.
   void Check(const std::vector<Id>& outputs) {
     ASSERT_TRUE(b_.ok()) << b_.status();
-    fuzz::EngineRunner* runner = RunnerFor(backend().device);
-    if (runner == nullptr) GTEST_SKIP() << "no device " << backend().device;
+    const auto& runner = RunnerFor(backend());
+    if (!runner.ok())
+      GTEST_SKIP() << NameOf(backend()) << ": " << runner.status();
     fuzz::Case drawing;
     drawing.seed = 17;
     drawing.variables = variables_;
@@ -69,7 +77,7 @@ class Device : public ::testing::TestWithParam<std::tuple<BackendRow, DType>> {
     const std::string text = fuzz::CaseText(drawing, outputs);
     const auto fuzz_case = fuzz::ParseCase(text);
     ASSERT_TRUE(fuzz_case.ok()) << fuzz_case.status() << "\n" << text;
-    const auto result = runner->Run(*fuzz_case, backend().device);
+    const auto result = (*runner)->Run(*fuzz_case, backend().device);
     for (const BackendRow::Gap& gap : backend().unsupported) {
       if (gap.dtype != dtype()) continue;
       ASSERT_EQ(result.status().code(), absl::StatusCode::kUnimplemented)
@@ -188,7 +196,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(::testing::ValuesIn(Backends()),
                        ::testing::ValuesIn(StrongTypes())),
     [](const ::testing::TestParamInfo<Device::ParamType>& info) {
-      return absl::StrCat(std::get<0>(info.param).device, "_",
+      return absl::StrCat(NameOf(std::get<0>(info.param)), "_",
                           ir::Name(std::get<1>(info.param)));
     });
 

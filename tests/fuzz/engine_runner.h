@@ -18,9 +18,10 @@ namespace quern::fuzz {
 
 class EngineRunner {
  public:
-  // For the named devices; kUnavailable if one of them cannot be used.
+  // For the named devices; kUnavailable if one of them cannot be used, or not
+  // with these instructions.
   static absl::StatusOr<std::unique_ptr<EngineRunner>> Create(
-      const std::vector<std::string>& devices);
+      const std::vector<std::string>& devices, const std::string& isa = "auto");
 
   struct Result {
     std::vector<ref::Tensor> outputs;

@@ -171,12 +171,15 @@ int Main(int argc, char** argv) {
   int64_t graphs = 300;
   uint64_t seed = 1;
   std::string device_list = "cpu,ref";
+  std::string isa = "auto";
   std::string replay;
   std::string save;
   GeneratorOptions generator;
   app.add_option("--graphs", graphs, "number of graphs");
   app.add_option("--seed", seed, "seed of the first one; they count up");
   app.add_option("--device", device_list, "devices, separated by commas");
+  app.add_option("--isa", isa,
+                 "instructions of the CPU: auto, avx512, avx2 or sse4");
   app.add_option("--replay", replay, "a file with a graph to run instead");
   app.add_option("--save", save, "folder for shrunk failures");
   app.add_option("--max-nodes", generator.max_nodes, "size of the graphs");
@@ -186,7 +189,11 @@ int Main(int argc, char** argv) {
       absl::StrSplit(device_list, ',', absl::SkipEmpty());
   std::unique_ptr<EngineRunner> runner;
   if (!devices.empty()) {
-    auto created = EngineRunner::Create(devices);
+    auto created = EngineRunner::Create(devices, isa);
+    if (absl::IsUnavailable(created.status())) {
+      std::cout << "skipped: " << created.status().message() << "\n";
+      return 0;
+    }
     if (!created.ok()) {
       std::cerr << "quern-fuzz: " << created.status() << "\n";
       return 2;
