@@ -522,9 +522,10 @@ class Compiler {
 
     std::string linear_text;
     for (int shrink = 0;; ++shrink) {
-      QUERN_ASSIGN_OR_RETURN(kernel::Linearized linear,
-                             LowerForTarget(kernel, target, shrink, at_load,
-                                            plan.schedule, plan.kernel_text));
+      QUERN_ASSIGN_OR_RETURN(
+          kernel::Linearized linear,
+          LowerForTarget(kernel, target, shrink, at_load, plan.schedule,
+                         plan.share_of_peak, plan.kernel_text));
       // Arrays of constants are known by now.
       const auto buffers = static_cast<int64_t>(linear.program.params.size());
       if (buffers > target.max_arguments) {
@@ -577,7 +578,7 @@ class Compiler {
   absl::StatusOr<kernel::Linearized> LowerForTarget(
       const schedule::Kernel& kernel, const base::Target& target, int shrink,
       const std::vector<bool>& at_load, std::string& schedule_words,
-      std::string& text) {
+      double& share_of_peak, std::string& text) {
     std::vector<Id> bodies;
     found_packs_.clear();
     if (options_.keep_stages) text.clear();
@@ -594,6 +595,7 @@ class Compiler {
             }));
         found_packs_ = tile.packs;
         schedule_words = tile.description;
+        share_of_peak = tile.share_of_peak;
         if (options_.keep_stages) {
           absl::StrAppend(&text, "# scheduled: ", tile.description, "\n");
         }
@@ -643,9 +645,10 @@ class Compiler {
                         : d.kind == Kind::kOutput ? "output"
                         : d.kind == Kind::kWeight ? "weight"
                                                   : "temporary";
-      absl::StrAppend(&out, d.kind == Kind::kTemporary ? decl : d.slot, "[",
-                      ir::SizeText(arena_, d.elements), " ", ir::Name(d.dtype),
-                      "]");
+      absl::StrAppend(
+          &out, d.kind == Kind::kTemporary ? decl : d.slot, "[",
+          d.layout.empty() ? ir::SizeText(arena_, d.elements) : d.layout, " ",
+          ir::Name(d.dtype), "]");
       return out;
     };
     if (const auto* copy = std::get_if<schedule::CopyStep>(&step)) {

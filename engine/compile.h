@@ -33,7 +33,8 @@ struct CompileDevice {
 struct KernelPlan {
   std::string name;
   std::string summary;
-  std::string schedule;  // The tile, in words.
+  std::string schedule;      // The tile, in words.
+  double share_of_peak = 0;  // Of arithmetic, by estimate; 0: not estimated.
   int device = 0;
   bool at_load = false;
   int launches = 0;  // In one run (or one load).

@@ -8,6 +8,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 
@@ -206,7 +207,9 @@ class LoadedModel : public Model {
   absl::StatusOr<std::string> Explain(
       Stage stage, const std::string& kernel) const override {
     if (stage == Stage::kGraph) return compiled_.graph_text;
-    if (stage == Stage::kSchedule) return compiled_.schedule_text;
+    if (stage == Stage::kSchedule) {
+      return absl::StrCat(compiled_.schedule_text, KernelsText());
+    }
     if (stage == Stage::kNotes) {
       std::string text;
       for (const Note& note : compiled_.notes) {
@@ -317,6 +320,39 @@ class LoadedModel : public Model {
       }
     }
     return 0;
+  }
+
+  // What each kernel of a run does, how long that takes at least, and how near
+  // to that it comes: by the estimate of its tile, and as measured so far.
+  std::string KernelsText() const {
+    std::string text;
+    const std::vector<KernelReport> reports = Kernels();
+    for (size_t i = 0; i < reports.size(); ++i) {
+      const KernelReport& report = reports[i];
+      const KernelPlan& plan = compiled_.kernels[i];
+      if (report.at_load) continue;
+      absl::StrAppendFormat(&text, "kernel %s x%d: %s; %.4g Mop, %.4g MB",
+                            report.name, report.launches, plan.schedule,
+                            report.flops / 1e6, report.bytes / 1e6);
+      const double least = report.roofline_seconds;
+      if (least > 0) {
+        const double arithmetic =
+            devices_[plan.device].peaks.LeastSeconds(report.flops, 0);
+        absl::StrAppendFormat(&text, "; at least %.4g us, bound by %s",
+                              least * 1e6,
+                              arithmetic < least ? "memory" : "arithmetic");
+        if (plan.share_of_peak > 0 && arithmetic >= least) {
+          absl::StrAppendFormat(&text, ", by estimate %.0f %% of it",
+                                plan.share_of_peak * 100);
+        }
+      }
+      if (const double mean = report.time.mean_ns(); least > 0 && mean > 0) {
+        absl::StrAppendFormat(&text, "; measured %.4g us, %.0f %% of it",
+                              mean * 1e-3, least * 1e11 / mean);
+      }
+      text += "\n";
+    }
+    return text;
   }
 
   absl::StatusOr<std::string> ExplainKernel(Stage stage, size_t i) const {

@@ -54,6 +54,16 @@ class Chooser {
 
   std::optional<TileChoice> Run() {
     for (Id range : contraction_.outputs()) TryColumns(range);
+    if (best_) {
+      double points = 1;
+      for (Id range : contraction_.outputs()) {
+        points *= contraction_.Extent(range);
+      }
+      for (Id range : contraction_.reduced()) {
+        points *= contraction_.Extent(range);
+      }
+      best_->share_of_peak = points / lanes_ / kPerCycle / best_->cycles;
+    }
     return best_;
   }
 

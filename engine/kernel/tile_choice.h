@@ -22,6 +22,7 @@ struct TileChoice {
   int num_vectors = 1;
   ir::Id packed = ir::kNoNode;  // The factor with a packed copy, if any.
   double cycles = 0;            // Of the whole contraction on one thread.
+  double share_of_peak = 0;     // Cycles that multiply-adds alone would take.
 };
 
 // `at_load`: by parameter, what is there when the model is loaded; its packed

@@ -81,16 +81,16 @@ class Tiler {
       body_ = UnrollConstantAxes(arena_, body_);
       contraction = Contraction::Find(arena_, body_);
     }
-    if (target_.vector_bytes == 0) return {{body_}, "serial", {}};
+    if (target_.vector_bytes == 0) return {{body_}, "serial", {}, 0};
     lanes_ = target_.vector_bytes / WidestElement();
     std::string description;
     const Id untiled = body_;
     if (contraction && TileContraction(*contraction, description)) {
-      return {bodies_, description, packs_};
+      return {bodies_, description, packs_, share_of_peak_};
     }
     body_ = untiled;
     description = TileLoops();
-    return {{body_}, description, {}};
+    return {{body_}, description, {}, 0};
   }
 
  private:
@@ -198,6 +198,7 @@ class Tiler {
                        std::string& description) {
     const std::optional<TileChoice> choice =
         ChooseTile(arena_, body_, contraction, target_, lanes_, at_load_);
+    if (choice) share_of_peak_ = choice->share_of_peak;
     if (choice && choice->packed != kNoNode) {
       return OuterProducts(*choice, description);
     }
@@ -210,6 +211,7 @@ class Tiler {
       k_contiguous &= contraction.StrideOfFactor(load, k) <= Stride::kOne;
     }
     if (!n_contiguous && k_contiguous && Extent(k) >= lanes_) {
+      share_of_peak_ = 0;
       return InnerProduct(contraction, description) && Add(body_);
     }
     return choice && OuterProducts(*choice, description);
@@ -871,6 +873,7 @@ class Tiler {
   const std::vector<bool>& at_load_;  // By parameter; empty: nothing is packed.
   std::vector<Id> bodies_;
   std::vector<Pack> packs_;
+  double share_of_peak_ = 0;
   int lanes_ = 1;
 };
 

@@ -15,8 +15,9 @@ namespace quern::kernel {
 
 struct TileResult {
   std::vector<ir::Id> bodies;  // Several write disjoint parts.
-  std::string description;     // "contraction 14x32 over k4" for explain.
+  std::string description;     // For explain.
   std::vector<Pack> packs;     // Copies that it reads instead of parameters.
+  double share_of_peak = 0;    // Of arithmetic, by estimate; 0: not estimated.
 };
 
 // The scheduled form of `body`. `shrink` halves the register tile that many

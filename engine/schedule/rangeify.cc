@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
@@ -121,9 +122,25 @@ class Rangeifier {
     return device_[id].value_or(options_.device);
   }
 
+  // As BufferDecl::layout.
+  std::string LayoutOf(Id id) {
+    std::vector<std::string> sizes;
+    for (Id dim : Dims(id)) sizes.push_back(ir::SizeText(arena_, dim));
+    std::string text = sizes.empty() ? "1" : absl::StrJoin(sizes, "x");
+    if (sizes.empty()) return text;
+    const size_t inner = MemoryOrder(id).back();
+    if (inner + 1 < sizes.size()) absl::StrAppend(&text, " by ", inner);
+    const Id gap = ir::Sub(arena_, Pitch(id), Dims(id)[inner]);
+    if (!arena_.IsInt(gap, 0)) {
+      absl::StrAppend(&text, "+", ir::SizeText(arena_, gap));
+    }
+    return text;
+  }
+
   // The buffer that a kGlobal node writes.
   int OwnBuffer(Id id) {
     BufferDecl decl;
+    decl.layout = LayoutOf(id);
     decl.dtype = ir::Strong(arena_[id].dtype);
     decl.elements = ElementsOf(id);
     decl.device = DeviceOf(id);
@@ -146,6 +163,7 @@ class Rangeifier {
     decl.kind = node.op == Op::kInput ? BufferDecl::Kind::kInput
                                       : BufferDecl::Kind::kWeight;
     decl.slot = static_cast<int>(node.attr->ints[0]);
+    decl.layout = LayoutOf(id);
     decl.dtype = node.dtype;
     decl.elements = ElementsOf(id);
     decl.at_load = node.op == Op::kWeight;
@@ -180,6 +198,7 @@ class Rangeifier {
     BufferDecl decl;
     decl.kind = BufferDecl::Kind::kOutput;
     decl.slot = slot;
+    decl.layout = LayoutOf(id);
     decl.dtype = ir::Strong(arena_[id].dtype);
     decl.elements = ElementsOf(id);
     decl.device = DeviceOf(id);

@@ -26,6 +26,9 @@ struct BufferDecl {
   int slot = 0;  // Of the input, weight or output.
   ir::DType dtype = ir::DType::kF32;
   ir::Id elements = ir::kNoNode;  // A size.
+  // For people: "1x64x56x56 by 1" has its second axis contiguous; "+16" after
+  // it are elements between rows.
+  std::string layout;
   // Where it lives; inputs and weights have none until a step uses them.
   std::optional<std::string> device;
   bool at_load = false;  // Written once, when the model is loaded.

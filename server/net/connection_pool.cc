@@ -87,8 +87,8 @@ bool ConnectionPool::Evict() {
     }
   }
   if (longest == nullptr) return false;
+  counts_.evicted->Add(1);  // Before it ends, so that its peer can see it.
   longest->GiveWay();
-  counts_.evicted->Add(1);
   return true;
 }
 

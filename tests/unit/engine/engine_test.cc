@@ -325,7 +325,8 @@ TEST_F(EngineTest, ExplainsEveryStage) {
   };
   for (const Row& row :
        {Row{Stage::kGraph, "reduce f32[64] "},
-        Row{Stage::kSchedule, "on cpu: output0[8192 f32]"},
+        Row{Stage::kSchedule, "on cpu: output0[64x128 f32]"},
+        Row{Stage::kSchedule, "x1: loops, "},
         Row{Stage::kKernel, "# scheduled: "},
         Row{Stage::kSource, "define void @"}, Row{Stage::kAsm, "ret"}}) {
     const auto text = model->Explain(row.stage, "");
