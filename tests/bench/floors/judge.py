@@ -228,9 +228,9 @@ def cpu_class(facts: dict[str, str]) -> str:
     vendor = facts.get("vendor_id")
     if vendor == "GenuineIntel" and "amx_tile" in flags:
         return "intel-amx"
-    if (vendor == "AuthenticAMD" and facts.get("cpu family") == "25"
-            and "avx512f" in flags):
-        return "zen4"
+    if vendor == "AuthenticAMD" and "avx512f" in flags:
+        return {"25": "zen4", "26": "zen5"}.get(facts.get("cpu family"),
+                                                "other")
     return "other"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 # By class of CPU: the f32 multiply-adds of one core, in G operations a second,
 # as measured on a quiet machine. A run that sees much less tells nothing.
-KNOWN_PEAKS = {"zen4": 117.3, "intel-amx": 240.0}
+KNOWN_PEAKS = {"zen4": 117.3, "zen5": 259.0, "intel-amx": 240.0}
 LEAST_OF_PEAK = 0.95
 
 # Those whose tails are judged, if they are long enough (judge.MODEL_MS).
