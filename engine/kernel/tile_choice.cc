@@ -23,7 +23,7 @@ constexpr int kFewestColumns = 4;
 // A copy made in each run has to be read this often: more where the first cache
 // can do without it.
 constexpr double kUsesOfCopy = 64;
-constexpr double kUsesOfLuxury = 512;
+constexpr double kUsesOfLuxury = 1000;
 constexpr int64_t kPage = 4096;
 constexpr int64_t kLine = 64;
 // Rows may share sets so often before their lines are lost from one tile to the
