@@ -184,7 +184,8 @@ class Runs(unittest.TestCase):
                 "flags": "fma avx512f"}
         self.assertEqual(judge.cpu_class(zen4), "zen4")
         self.assertEqual(judge.cpu_class({**zen4, "flags": "fma"}), "other")
-        self.assertEqual(judge.cpu_class({**zen4, "cpu family": "26"}), "other")
+        self.assertEqual(judge.cpu_class({**zen4, "cpu family": "26"}), "zen5")
+        self.assertEqual(judge.cpu_class({**zen4, "cpu family": "23"}), "other")
         self.assertEqual(judge.cpu_class(
             {"vendor_id": "GenuineIntel", "cpu family": "6",
              "flags": "avx512f amx_tile"}), "intel-amx")
