@@ -7,7 +7,8 @@
 namespace quern::support {
 
 bool Becomes(const std::function<bool()>& condition) {
-  for (int i = 0; i < 400 && !condition(); ++i) {
+  for (int i = 0; i < 400; ++i) {
+    if (condition()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(25));
   }
   return condition();
