@@ -15,8 +15,6 @@ namespace quern::runtime {
 namespace {
 
 constexpr int64_t kPlaceAlignment = 64;
-// Launches with less work than this run on the calling thread alone.
-constexpr int64_t kSerialWork = 100'000;
 
 // Rounded up to the alignment of places.
 absl::StatusOr<int64_t> Aligned(int64_t bytes) {
@@ -54,12 +52,10 @@ class SharedBuffer final : public Buffer {
 
 struct Executor::Context {
   std::vector<std::unique_ptr<Buffer>> arenas;  // By device.
-  std::vector<void*> address;                   // By buffer.
+  std::vector<int64_t> extra;  // Taken beyond the least, by device.
   std::vector<int64_t> vars;
   bool prepared = false;
-  std::vector<std::vector<int64_t>> places;  // By device: see Places.
-  std::vector<int64_t> extra;    // Taken beyond the least, by device.
-  std::vector<void*> arguments;  // Of the launch at hand.
+  Replay replay;  // For these vars, if prepared.
 };
 
 Executor::Executor(Executable executable, const ExecutorOptions& options,
@@ -169,15 +165,16 @@ absl::StatusOr<std::shared_ptr<Buffer>> Executor::Resident(
 
 absl::Status Executor::RunLoadSegments() {
   const int64_t start = telemetry::Clock::NowNs();
-  Context context;
-  context.address.assign(executable_.buffers.size(), nullptr);
+  std::vector<void*> addresses(executable_.buffers.size(), nullptr);
   for (size_t i = 0; i < resident_.size(); ++i) {
-    if (resident_[i] != nullptr) context.address[i] = resident_[i]->host();
+    if (resident_[i] != nullptr) addresses[i] = resident_[i]->host();
   }
   // The variables have no value yet, and nothing here depends on them.
   const std::vector<int64_t> vars(executable_.num_vars, 0);
-  QUERN_RETURN_IF_ERROR(
-      RunSegments(executable_.load_segments, context, vars, {}));
+  QUERN_ASSIGN_OR_RETURN(
+      const Replay replay,
+      Replay::Record(executable_, executable_.load_segments, addresses, vars));
+  QUERN_RETURN_IF_ERROR(Walk(replay, {}));
   load_ns_ = telemetry::Clock::NowNs() - start;
   return absl::OkStatus();
 }
@@ -264,12 +261,11 @@ absl::Status Executor::Prepare(Context& context,
   context.prepared = false;
   const size_t devices = executable_.arenas.size();
   context.arenas.resize(devices);
-  context.places.resize(devices);
   context.extra.resize(devices, 0);
-  context.address.resize(executable_.buffers.size(), nullptr);
+  std::vector<std::vector<int64_t>> places(devices);
   for (size_t d = 0; d < devices; ++d) {
-    QUERN_ASSIGN_OR_RETURN(context.places[d], Places(d, vars));
-    const int64_t total = context.places[d].back();
+    QUERN_ASSIGN_OR_RETURN(places[d], Places(d, vars));
+    const int64_t total = places[d].back();
     if (total > options_.max_arena_bytes) {
       return absl::ResourceExhaustedError(
           absl::StrCat("the temporaries of this request need ", total,
@@ -299,26 +295,20 @@ absl::Status Executor::Prepare(Context& context,
       }
     }
   }
-  size_t most = 1;
+  std::vector<void*> addresses(executable_.buffers.size(), nullptr);
   for (size_t i = 0; i < executable_.buffers.size(); ++i) {
     const ExecBuffer& buffer = executable_.buffers[i];
     if (resident_[i] != nullptr) {
-      context.address[i] = resident_[i]->host();
+      addresses[i] = resident_[i]->host();
     } else if (buffer.kind == ExecBuffer::Kind::kTemporary &&
                context.arenas[buffer.device] != nullptr) {
-      context.address[i] =
-          static_cast<char*>(context.arenas[buffer.device]->host()) +
-          context.places[buffer.device][buffer.slot];
+      addresses[i] = static_cast<char*>(context.arenas[buffer.device]->host()) +
+                     places[buffer.device][buffer.slot];
     }
   }
-  for (const Segment& segment : executable_.segments) {
-    for (const Command& command : segment.commands) {
-      if (const auto* launch = std::get_if<LaunchCommand>(&command)) {
-        most = std::max(most, launch->buffers.size());
-      }
-    }
-  }
-  context.arguments.reserve(most);
+  QUERN_ASSIGN_OR_RETURN(
+      context.replay,
+      Replay::Record(executable_, executable_.segments, addresses, vars));
   context.vars.assign(vars.begin(), vars.end());
   context.prepared = true;
   return absl::OkStatus();
@@ -383,16 +373,8 @@ absl::StatusOr<ExecutionTimes> Executor::Run(
 
   absl::Status status = Prepare(*context, vars);
   if (status.ok()) {
-    for (size_t i = 0; i < executable_.buffers.size(); ++i) {
-      const ExecBuffer& buffer = executable_.buffers[i];
-      if (buffer.kind == ExecBuffer::Kind::kInput) {
-        // Kernels only read it.
-        context->address[i] = const_cast<void*>(inputs[buffer.slot]);
-      } else if (buffer.kind == ExecBuffer::Kind::kOutput) {
-        context->address[i] = outputs[buffer.slot];
-      }
-    }
-    status = RunSegments(executable_.segments, *context, vars, options);
+    context->replay.Patch(inputs, outputs);
+    status = Walk(context->replay, options);
   }
   times.execute_ns = telemetry::Clock::NowNs() - started;
   if (options_.slots != nullptr) options_.slots->Release(this);
@@ -401,69 +383,42 @@ absl::StatusOr<ExecutionTimes> Executor::Run(
   return times;
 }
 
-absl::Status Executor::RunSegments(const std::vector<Segment>& segments,
-                                   Context& context,
-                                   absl::Span<const int64_t> vars,
-                                   const ExecutionOptions& options) const {
-  for (const Segment& segment : segments) {
-    for (const Command& command : segment.commands) {
-      if (options.deadline != absl::InfiniteFuture() &&
-          absl::Now() > options.deadline) {
-        return absl::DeadlineExceededError(
-            "the deadline passed between two kernels");
-      }
-      if (options.cancelled != nullptr && (*options.cancelled)()) {
-        return absl::CancelledError("cancelled between two kernels");
-      }
-      if (const auto* launch = std::get_if<LaunchCommand>(&command)) {
-        QUERN_RETURN_IF_ERROR(RunLaunch(*launch, context, vars, options));
-      } else {
-        QUERN_RETURN_IF_ERROR(
-            RunCopy(std::get<CopyCommand>(command), context, vars));
-      }
+absl::Status Executor::Walk(const Replay& replay,
+                            const ExecutionOptions& options) const {
+  for (const Replay::Step& step : replay.steps()) {
+    if (options.deadline != absl::InfiniteFuture() &&
+        absl::Now() > options.deadline) {
+      return absl::DeadlineExceededError(
+          "the deadline passed between two kernels");
+    }
+    if (options.cancelled != nullptr && (*options.cancelled)()) {
+      return absl::CancelledError("cancelled between two kernels");
+    }
+    if (step.loaded == nullptr) {
+      // Both devices share the host's memory; an engine that opens another kind
+      // refuses the graph at load.
+      std::memcpy(step.args.buffers[0], step.args.buffers[1],
+                  step.copied_bytes);
+    } else {
+      QUERN_RETURN_IF_ERROR(Launch(step, options));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status Executor::RunLaunch(const LaunchCommand& command, Context& context,
-                                 absl::Span<const int64_t> vars,
-                                 const ExecutionOptions& options) const {
-  const ExecKernel& kernel = executable_.kernels[command.kernel];
-  context.arguments.clear();
-  for (int buffer : command.buffers) {
-    context.arguments.push_back(context.address[buffer]);
-  }
-  LaunchArgs args;
-  args.buffers = context.arguments;
-  args.vars = vars;
-  QUERN_ASSIGN_OR_RETURN(args.grid, command.grid.Evaluate(vars));
-  QUERN_ASSIGN_OR_RETURN(args.scratch_bytes,
-                         command.scratch_bytes.Evaluate(vars));
-  QUERN_ASSIGN_OR_RETURN(const int64_t work, command.work.Evaluate(vars));
+absl::Status Executor::Launch(const Replay::Step& step,
+                              const ExecutionOptions& options) const {
+  LaunchArgs args = step.args;
   const bool crowded = options_.slots != nullptr && options_.slots->crowded();
-  args.max_threads = work < kSerialWork || crowded ? 1 : 0;
-  if (args.grid <= 0) return absl::OkStatus();
-  Device& device = *executable_.devices[kernel.device];
-  if (!options.statistics) return device.Launch(*kernel.loaded, args);
+  args.max_threads = step.serial || crowded ? 1 : 0;
+  if (!options.statistics) return step.device->Launch(*step.loaded, args);
   const int64_t start = telemetry::Clock::NowNs();
-  QUERN_RETURN_IF_ERROR(device.Launch(*kernel.loaded, args));
+  QUERN_RETURN_IF_ERROR(step.device->Launch(*step.loaded, args));
   const int64_t duration = telemetry::Clock::NowNs() - start;
-  times_[command.kernel]->Record(duration);
+  times_[step.kernel]->Record(duration);
   if (options.kernel_ns != nullptr) {
-    (*options.kernel_ns)[command.kernel] += duration;
+    (*options.kernel_ns)[step.kernel] += duration;
   }
-  return absl::OkStatus();
-}
-
-absl::Status Executor::RunCopy(const CopyCommand& command, Context& context,
-                               absl::Span<const int64_t> vars) const {
-  // Both devices share the host's memory; an engine that opens another kind
-  // refuses the graph at load.
-  QUERN_ASSIGN_OR_RETURN(const int64_t bytes,
-                         executable_.buffers[command.to].bytes.Evaluate(vars));
-  std::memcpy(context.address[command.to], context.address[command.from],
-              static_cast<size_t>(bytes));
   return absl::OkStatus();
 }
 

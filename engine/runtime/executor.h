@@ -24,6 +24,7 @@
 #include "engine/runtime/constant_pool.h"
 #include "engine/runtime/executable.h"
 #include "engine/runtime/memory_ledger.h"
+#include "engine/runtime/replay.h"
 #include "engine/runtime/run_slots.h"
 #include "engine/telemetry/distribution.h"
 #include "engine/telemetry/metrics.h"
@@ -123,14 +124,11 @@ class Executor {
   void GiveBack(std::unique_ptr<Context> context) const;
   // Makes the context ready for these sizes.
   absl::Status Prepare(Context& context, absl::Span<const int64_t> vars) const;
-  absl::Status RunSegments(const std::vector<Segment>& segments,
-                           Context& context, absl::Span<const int64_t> vars,
-                           const ExecutionOptions& options) const;
-  absl::Status RunLaunch(const LaunchCommand& command, Context& context,
-                         absl::Span<const int64_t> vars,
-                         const ExecutionOptions& options) const;
-  absl::Status RunCopy(const CopyCommand& command, Context& context,
-                       absl::Span<const int64_t> vars) const;
+  // Runs the steps one after the other.
+  absl::Status Walk(const Replay& replay,
+                    const ExecutionOptions& options) const;
+  absl::Status Launch(const Replay::Step& step,
+                      const ExecutionOptions& options) const;
 
   const Executable executable_;
   const ExecutorOptions options_;

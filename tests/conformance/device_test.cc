@@ -41,7 +41,8 @@ const absl::StatusOr<std::unique_ptr<fuzz::EngineRunner>>& RunnerFor(
                     absl::StatusOr<std::unique_ptr<fuzz::EngineRunner>>>;
   const auto [it, is_new] = runners.try_emplace(NameOf(backend));
   if (is_new) {
-    it->second = fuzz::EngineRunner::Create({backend.device}, backend.isa);
+    it->second =
+        fuzz::EngineRunner::Create({backend.device}, {.isa = backend.isa});
   }
   return it->second;
 }

@@ -30,14 +30,15 @@ absl::StatusOr<std::shared_ptr<const graph::Graph>> CopyOf(
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EngineRunner>> EngineRunner::Create(
-    const std::vector<std::string>& devices, const std::string& isa) {
+    const std::vector<std::string>& devices,
+    const runtime::DeviceOptions& device_options) {
   std::unique_ptr<EngineRunner> runner(new EngineRunner());
   std::vector<std::unique_ptr<runtime::Backend>> backends = MakeAllBackends();
   std::vector<const runtime::Backend*> compilers;
   for (const auto& backend : backends) compilers.push_back(backend.get());
   EngineOptions options;
   options.devices = devices;
-  options.device_options.isa = isa;
+  options.device_options = device_options;
   auto assembler =
       runtime::MakeInProcessAssembler(std::move(compilers), /*parallelism=*/1);
   QUERN_ASSIGN_OR_RETURN(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs cases on the engine's devices, compilers in process. One thread.
+// Runs cases on the engine's devices, compilers in process. Use it from one
+// thread.
 #pragma once
 
 #include <memory>
@@ -18,10 +19,11 @@ namespace quern::fuzz {
 
 class EngineRunner {
  public:
-  // For the named devices; kUnavailable if one of them cannot be used, or not
-  // with these instructions.
+  // For the named devices, opened so; kUnavailable if one of them cannot be
+  // used, or not with these instructions.
   static absl::StatusOr<std::unique_ptr<EngineRunner>> Create(
-      const std::vector<std::string>& devices, const std::string& isa = "auto");
+      const std::vector<std::string>& devices,
+      const runtime::DeviceOptions& options = {});
 
   struct Result {
     std::vector<ref::Tensor> outputs;

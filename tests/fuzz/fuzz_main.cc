@@ -189,7 +189,7 @@ int Main(int argc, char** argv) {
       absl::StrSplit(device_list, ',', absl::SkipEmpty());
   std::unique_ptr<EngineRunner> runner;
   if (!devices.empty()) {
-    auto created = EngineRunner::Create(devices, isa);
+    auto created = EngineRunner::Create(devices, {.isa = isa});
     if (absl::IsUnavailable(created.status())) {
       std::cout << "skipped: " << created.status().message() << "\n";
       return 0;
