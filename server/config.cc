@@ -146,10 +146,11 @@ void AddFlags(CLI::App& app, Config& c) {
                  "0: as many as this process may use")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
-  app.add_option("--cpu-isa", c.cpu_isa,
-                 "instructions that kernels on the CPU may use: auto for all "
-                 "that it has, or at most avx512, avx2 or sse4")
-      ->check(CLI::IsMember({"auto", "avx512", "avx2", "sse4"}))
+  app.add_option(
+         "--cpu-isa", c.cpu_isa,
+         "instructions that kernels on the CPU may use: auto for all "
+         "that it has, or at most avx512, avx2 or sse4; of AArch64 neon")
+      ->check(CLI::IsMember({"auto", "avx512", "avx2", "sse4", "neon"}))
       ->capture_default_str();
   app.add_option("--contexts", c.contexts,
                  "requests of a model that run at once")

@@ -29,6 +29,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 
+#include "backends/cpu/isa.h"
 #include "backends/cpu/jit.h"
 #include "engine/base/status_macros.h"
 #include "engine/ir/eval.h"
@@ -122,9 +123,10 @@ struct Affine {
 
 class Renderer {
  public:
-  Renderer(const Program& program, const base::Target& target)
+  Renderer(const Program& program, const base::Target& target, const Isa& isa)
       : program_(program),
         target_(target),
+        isa_(isa),
         flags_(program.contract ? " contract " : " ") {}
 
   absl::StatusOr<std::string> Render() {
@@ -145,7 +147,7 @@ class Renderer {
 
   std::string Assembled() const {
     std::string text = absl::StrCat(
-        "; kernel ", program_.name, "\n", "target triple = \"", kTriple,
+        "; kernel ", program_.name, "\n", "target triple = \"", isa_.triple,
         "\"\n\n", "@zero = private unnamed_addr constant i64 0, align 8\n");
     for (size_t t = 0; t < program_.tables.size(); ++t) {
       const kernel::Table& table = program_.tables[t];
@@ -192,7 +194,7 @@ class Renderer {
         "done:\n  ret void\n}\n\n");
     absl::StrAppend(&text,
                     "attributes #0 = { nofree norecurse nosync nounwind ",
-                    "\"target-features\"=\"", target_.isa, "\"");
+                    "\"target-features\"=\"", isa_.features, "\"");
     if (target_.vector_bytes == 64) text += " \"prefer-vector-width\"=\"512\"";
     text += " }\n\n";
     AppendAliasScopes(text);
@@ -1146,6 +1148,7 @@ class Renderer {
 
   const Program& program_;
   const base::Target& target_;
+  const Isa& isa_;
   const char* const flags_;  // Fast-math flags of fadd, fsub and fmul.
   int32_t at_ = 0;
   int temporaries_ = 0;
@@ -1157,18 +1160,6 @@ class Renderer {
   // For each open block, the address computations emitted in it.
   std::vector<std::map<std::string, std::string>> pointers_;
 };
-
-absl::Status CheckIsa(absl::string_view isa) {
-  for (const char c : isa) {
-    const bool good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                      c == '+' || c == ',' || c == '.' || c == '-';
-    if (!good) {
-      return absl::InternalError(
-          "a target's isa has a character outside of [a-z0-9+,.-]");
-    }
-  }
-  return absl::OkStatus();
-}
 
 constexpr absl::string_view kBlobPrefix = "quern cpu ";
 
@@ -1184,16 +1175,17 @@ class CpuCodegen final : public runtime::Codegen {
   absl::StatusOr<std::string> Assemble(
       const runtime::KernelSource& source,
       const base::Target& target) const override {
-    QUERN_RETURN_IF_ERROR(CheckIsa(target.isa));
+    QUERN_ASSIGN_OR_RETURN(const Isa isa, ParseIsa(target.isa));
     QUERN_ASSIGN_OR_RETURN(const std::string object,
-                           CompileToObject(source.text, target.isa));
+                           CompileToObject(source.text, isa));
     return MakeBlob(target.isa, object);
   }
 
   absl::StatusOr<std::string> Disassemble(const std::string& blob,
                                           const base::Target&) const override {
     QUERN_ASSIGN_OR_RETURN(const BlobParts parts, SplitBlob(blob));
-    return DisassembleObject(parts.object, parts.isa);
+    QUERN_ASSIGN_OR_RETURN(const Isa isa, ParseIsa(parts.isa));
+    return DisassembleObject(parts.object, isa);
   }
 };
 
@@ -1202,8 +1194,8 @@ class CpuCodegen final : public runtime::Codegen {
 absl::StatusOr<std::string> RenderLlvm(const Program& program,
                                        const base::Target& target) {
   QUERN_RETURN_IF_ERROR(kernel::Verify(program));
-  QUERN_RETURN_IF_ERROR(CheckIsa(target.isa));
-  return Renderer(program, target).Render();
+  QUERN_ASSIGN_OR_RETURN(const Isa isa, ParseIsa(target.isa));
+  return Renderer(program, target, isa).Render();
 }
 
 std::string MakeBlob(absl::string_view isa, absl::string_view object) {

@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
+#include "backends/cpu/isa.h"
 #include "backends/cpu/jit.h"
 #include "engine/base/status_macros.h"
 
@@ -31,7 +32,7 @@ struct Feature {
 // The features that kernels may use. Others are left out, so that keys do not
 // change with what does not matter, and among them avx10: LLVM lets it narrow
 // vectors.
-constexpr std::array<Feature, 23> kFeatures = {{
+constexpr std::array<Feature, 29> kFeatures = {{
     {"avx", IsaLevel::kAvx2, true},
     {"avx2", IsaLevel::kAvx2, true},
     {"avx512bf16", IsaLevel::kAvx512, false},
@@ -55,60 +56,75 @@ constexpr std::array<Feature, 23> kFeatures = {{
     {"sse4.1", IsaLevel::kSse4, true},
     {"sse4.2", IsaLevel::kSse4, true},
     {"ssse3", IsaLevel::kSse4, true},
+    {"bf16", IsaLevel::kNeon, false},
+    {"dotprod", IsaLevel::kNeon, false},
+    {"fp-armv8", IsaLevel::kNeon, true},
+    {"fullfp16", IsaLevel::kNeon, false},
+    {"i8mm", IsaLevel::kNeon, false},
+    {"neon", IsaLevel::kNeon, true},
 }};
 
-int Rank(IsaLevel level) {
-  switch (level) {
-    case IsaLevel::kAvx512:
-      return 2;
-    case IsaLevel::kAvx2:
-      return 1;
-    default:
-      return 0;
+struct Level {
+  IsaLevel level;
+  const char* name;
+  const char* arch;
+  int vector_bytes;
+  int vector_registers;
+  bool masked_vectors;
+};
+
+// Of one architecture from the least to the greatest.
+constexpr std::array<Level, 4> kLevels = {{
+    {IsaLevel::kSse4, "sse4", kX86, 16, 16, false},
+    {IsaLevel::kAvx2, "avx2", kX86, 32, 16, false},
+    {IsaLevel::kAvx512, "avx512", kX86, 64, 32, true},
+    {IsaLevel::kNeon, "neon", kAarch64, 16, 32, false},
+}};
+
+// The first level for kAuto.
+const Level& Facts(IsaLevel level) {
+  for (const Level& facts : kLevels) {
+    if (facts.level == level) return facts;
   }
+  return kLevels[0];
 }
 
-const char* NameOf(IsaLevel level) {
-  switch (level) {
-    case IsaLevel::kAvx512:
-      return "avx512";
-    case IsaLevel::kAvx2:
-      return "avx2";
-    case IsaLevel::kSse4:
-      return "sse4";
-    default:
-      return "auto";
-  }
+bool Uses(const Level& level, const Feature& feature) {
+  const Level& first = Facts(feature.level);
+  return absl::string_view(first.arch) == level.arch &&
+         first.level <= level.level;
 }
 
 // The target of `level` with those of its features that `has` names.
-base::Target TargetWith(IsaLevel level,
+base::Target TargetWith(const Level& level,
                         const std::map<std::string, bool>& has) {
   base::Target target;
   target.backend = "cpu";
   target.max_arguments = INT_MAX;  // They are handed over in an array.
-  std::vector<std::string> isa;
+  // Every AArch64 multiplies and adds at once and converts f16.
+  target.fused_multiply_add = level.level == IsaLevel::kNeon;
+  target.f16_conversion = level.level == IsaLevel::kNeon;
+  std::vector<std::string> features;
   for (const Feature& feature : kFeatures) {
     const auto it = has.find(feature.name);
-    if (Rank(feature.level) > Rank(level) || it == has.end() || !it->second) {
-      continue;
-    }
-    isa.push_back(absl::StrCat("+", feature.name));
+    if (!Uses(level, feature) || it == has.end() || !it->second) continue;
+    features.push_back(absl::StrCat("+", feature.name));
     const absl::string_view name = feature.name;
     if (name == "fma") target.fused_multiply_add = true;
     if (name == "f16c") target.f16_conversion = true;
   }
-  target.isa = absl::StrJoin(isa, ",");
-  target.vector_bytes = 16 << Rank(level);
-  target.vector_registers = level == IsaLevel::kAvx512 ? 32 : 16;
-  target.masked_vectors = level == IsaLevel::kAvx512;
+  target.isa = absl::StrCat(level.arch, " ", absl::StrJoin(features, ","));
+  target.vector_bytes = level.vector_bytes;
+  target.vector_registers = level.vector_registers;
+  target.masked_vectors = level.masked_vectors;
   return target;
 }
 
 // The first required feature of `level` that `has` lacks, or null.
-const char* Missing(IsaLevel level, const std::map<std::string, bool>& has) {
+const char* Missing(const Level& level,
+                    const std::map<std::string, bool>& has) {
   for (const Feature& feature : kFeatures) {
-    if (!feature.required || Rank(feature.level) > Rank(level)) continue;
+    if (!feature.required || !Uses(level, feature)) continue;
     const auto it = has.find(feature.name);
     if (it == has.end() || !it->second) return feature.name;
   }
@@ -157,32 +173,42 @@ int64_t CacheBytes(int level, int name, int64_t fallback) {
 }  // namespace
 
 absl::StatusOr<IsaLevel> ParseIsaLevel(absl::string_view text) {
-  for (const IsaLevel level :
-       {IsaLevel::kAuto, IsaLevel::kAvx512, IsaLevel::kAvx2, IsaLevel::kSse4}) {
-    if (text == NameOf(level)) return level;
+  if (text == "auto") return IsaLevel::kAuto;
+  std::string known = "auto";
+  for (const Level& level : kLevels) {
+    if (text == level.name) return level.level;
+    absl::StrAppend(&known, " ", level.name);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown instruction set level '", text,
-                   "', expected one of: auto avx512 avx2 sse4"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "unknown instruction set level '", text, "', expected one of: ", known));
 }
 
 base::Target TargetOfLevel(IsaLevel level) {
   std::map<std::string, bool> all;
   for (const Feature& feature : kFeatures) all[feature.name] = true;
-  return TargetWith(level, all);
+  return TargetWith(Facts(level), all);
 }
 
-absl::StatusOr<base::Target> DetectTarget(IsaLevel level) {
+absl::StatusOr<base::Target> DetectTarget(IsaLevel wanted) {
   const std::map<std::string, bool>& has = HostFeatures();
-  if (level == IsaLevel::kAuto) {
-    level = IsaLevel::kSse4;
-    for (const IsaLevel better : {IsaLevel::kAvx2, IsaLevel::kAvx512}) {
-      if (Missing(better, has) == nullptr) level = better;
+  const Level* found = nullptr;
+  for (const Level& level : kLevels) {
+    if (level.arch != kHostArch) continue;
+    const bool better = found == nullptr || Missing(level, has) == nullptr;
+    if (wanted == IsaLevel::kAuto ? better : level.level == wanted) {
+      found = &level;
     }
   }
+  if (found == nullptr) {
+    const Level& facts = Facts(wanted);
+    return absl::UnavailableError(
+        absl::StrCat("level ", facts.name, " is of ", facts.arch,
+                     ", this machine is of ", kHostArch));
+  }
+  const Level& level = *found;
   if (const char* missing = Missing(level, has); missing != nullptr) {
     return absl::UnavailableError(absl::StrCat(
-        "this cpu lacks ", missing, ", which level ", NameOf(level), " needs"));
+        "this cpu lacks ", missing, ", which level ", level.name, " needs"));
   }
   base::Target target = TargetWith(level, has);
   target.l1_bytes = CacheBytes(1, _SC_LEVEL1_DCACHE_SIZE, target.l1_bytes);
@@ -190,9 +216,15 @@ absl::StatusOr<base::Target> DetectTarget(IsaLevel level) {
   return target;
 }
 
-absl::Status CheckHostHas(absl::string_view isa) {
+absl::Status CheckHostHas(absl::string_view text) {
+  QUERN_ASSIGN_OR_RETURN(const Isa isa, ParseIsa(text));
+  if (isa.arch != kHostArch) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the kernel is for ", isa.arch, ", this machine is of ", kHostArch));
+  }
   const std::map<std::string, bool>& has = HostFeatures();
-  for (absl::string_view word : absl::StrSplit(isa, ',', absl::SkipEmpty())) {
+  for (absl::string_view word :
+       absl::StrSplit(isa.features, ',', absl::SkipEmpty())) {
     if (!absl::ConsumePrefix(&word, "+")) continue;
     const auto it = has.find(std::string(word));
     if (it == has.end() || !it->second) {

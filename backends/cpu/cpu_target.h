@@ -15,9 +15,9 @@
 namespace quern::cpu {
 
 // How much of the instruction set to use.
-enum class IsaLevel { kAuto, kAvx512, kAvx2, kSse4 };
+enum class IsaLevel { kAuto, kSse4, kAvx2, kAvx512, kNeon };
 
-// "auto", "avx512", "avx2" or "sse4".
+// "auto", "sse4", "avx2", "avx512" or "neon".
 [[nodiscard]] absl::StatusOr<IsaLevel> ParseIsaLevel(absl::string_view text);
 
 // The target of `level` as if the CPU had all its features: the one that
@@ -27,8 +27,8 @@ enum class IsaLevel { kAuto, kAvx512, kAvx2, kSse4 };
 // The target of this machine at `level`; kUnavailable if its CPU lacks it.
 [[nodiscard]] absl::StatusOr<base::Target> DetectTarget(IsaLevel level);
 
-// OK if this CPU has every feature of `isa` ("+avx,+fma"); kFailedPrecondition,
-// naming the first that it lacks, if not.
+// OK if this CPU has every feature of `isa` (see ParseIsa);
+// kFailedPrecondition, naming what it lacks first, if not.
 [[nodiscard]] absl::Status CheckHostHas(absl::string_view isa);
 
 }  // namespace quern::cpu

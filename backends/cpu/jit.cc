@@ -64,30 +64,49 @@ llvm::StringRef Ref(absl::string_view text) {
   return llvm::StringRef(text.data(), text.size());
 }
 
-// The X86 target of LLVM, registered on first use.
-const llvm::Target* X86() {
-  static const llvm::Target* const target = [] {
+// What LLVM knows of an architecture.
+struct Platform {
+  const llvm::Target* target = nullptr;
+  const char* cpu = nullptr;  // The plainest one.
+  unsigned syntax = 0;        // Of its assembly.
+};
+
+// Found on first use.
+const Platform& PlatformOf(const Isa& isa) {
+  static const auto* const kPlatforms = [] {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86Disassembler();
-    std::string error;
-    const llvm::Target* found =
-        llvm::TargetRegistry::lookupTarget(kTriple, error);
-    QUERN_CHECK(found != nullptr);
-    return found;
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeAArch64Disassembler();
+    constexpr unsigned kIntel = 1;
+    auto* platforms = new std::map<std::string, Platform>{
+        {kX86, {nullptr, "x86-64", kIntel}}, {kAarch64, {nullptr, "generic"}}};
+    for (auto& [arch, platform] : *platforms) {
+      std::string error;
+      platform.target = llvm::TargetRegistry::lookupTarget(
+          ParseIsa(absl::StrCat(arch, " "))->triple, error);
+      QUERN_CHECK(platform.target != nullptr);
+    }
+    return platforms;
   }();
-  return target;
+  return kPlatforms->at(isa.arch);
 }
 
-std::unique_ptr<llvm::TargetMachine> MakeTargetMachine(const std::string& isa) {
+std::unique_ptr<llvm::TargetMachine> MakeTargetMachine(const Isa& isa) {
   llvm::TargetOptions options;
   options.FunctionSections = true;
   options.DataSections = false;
-  std::unique_ptr<llvm::TargetMachine> machine(X86()->createTargetMachine(
-      kTriple, /*CPU=*/"x86-64", isa, options, llvm::Reloc::PIC_,
-      llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
+  const Platform& platform = PlatformOf(isa);
+  std::unique_ptr<llvm::TargetMachine> machine(
+      platform.target->createTargetMachine(
+          isa.triple, platform.cpu, isa.features, options, llvm::Reloc::PIC_,
+          llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
   QUERN_CHECK(machine != nullptr);
   return machine;
 }
@@ -219,16 +238,20 @@ class JitLinkedObject final : public LinkedObject {
 // What LLVM needs to decode and print instructions.
 class Decoder {
  public:
-  explicit Decoder(const std::string& isa)
-      : triple_(kTriple),
-        registers_(X86()->createMCRegInfo(kTriple)),
-        info_(X86()->createMCAsmInfo(*registers_, kTriple, options_)),
-        subtarget_(X86()->createMCSubtargetInfo(kTriple, "x86-64", isa)),
-        instructions_(X86()->createMCInstrInfo()),
+  explicit Decoder(const Isa& isa)
+      : platform_(PlatformOf(isa)),
+        triple_(isa.triple),
+        registers_(platform_.target->createMCRegInfo(isa.triple)),
+        info_(platform_.target->createMCAsmInfo(*registers_, isa.triple,
+                                                options_)),
+        subtarget_(platform_.target->createMCSubtargetInfo(
+            isa.triple, platform_.cpu, isa.features)),
+        instructions_(platform_.target->createMCInstrInfo()),
         context_(triple_, info_.get(), registers_.get(), subtarget_.get()),
-        disassembler_(X86()->createMCDisassembler(*subtarget_, context_)),
-        printer_(X86()->createMCInstPrinter(triple_, kIntel, *info_,
-                                            *instructions_, *registers_)) {
+        disassembler_(
+            platform_.target->createMCDisassembler(*subtarget_, context_)),
+        printer_(platform_.target->createMCInstPrinter(
+            triple_, platform_.syntax, *info_, *instructions_, *registers_)) {
     printer_->setPrintBranchImmAsAddress(true);
   }
 
@@ -251,8 +274,7 @@ class Decoder {
   }
 
  private:
-  static constexpr unsigned kIntel = 1;
-
+  const Platform& platform_;
   llvm::MCTargetOptions options_;
   llvm::Triple triple_;
   std::unique_ptr<llvm::MCRegisterInfo> registers_;
@@ -267,7 +289,7 @@ class Decoder {
 }  // namespace
 
 std::string AssemblerVersion() {
-  return absl::StrCat("llvm ", LLVM_VERSION_STRING, " x86_64");
+  return absl::StrCat("llvm ", LLVM_VERSION_STRING);
 }
 
 const std::map<std::string, bool>& HostFeatures() {
@@ -283,7 +305,7 @@ const std::map<std::string, bool>& HostFeatures() {
 }
 
 absl::StatusOr<std::string> CompileToObject(absl::string_view text,
-                                            const std::string& isa) {
+                                            const Isa& isa) {
   const std::unique_ptr<llvm::TargetMachine> machine = MakeTargetMachine(isa);
   llvm::LLVMContext context;
   llvm::SMDiagnostic diagnostic;
@@ -298,7 +320,7 @@ absl::StatusOr<std::string> CompileToObject(absl::string_view text,
         diagnostic.getMessage().str()));
   }
   module->setDataLayout(machine->createDataLayout());
-  module->setTargetTriple(kTriple);
+  module->setTargetTriple(isa.triple);
   std::string complaint;
   llvm::raw_string_ostream complaints(complaint);
   if (llvm::verifyModule(*module, &complaints)) {
@@ -312,19 +334,20 @@ absl::StatusOr<std::string> CompileToObject(absl::string_view text,
   llvm::legacy::PassManager emission;
   if (machine->addPassesToEmitFile(emission, out, nullptr,
                                    llvm::CodeGenFileType::ObjectFile)) {
-    return absl::InternalError("llvm cannot emit objects for x86_64");
+    return absl::InternalError(
+        absl::StrCat("llvm cannot emit objects for ", isa.arch));
   }
   emission.run(*module);
   return std::string(object.begin(), object.end());
 }
 
 absl::StatusOr<std::string> DisassembleObject(absl::string_view object,
-                                              absl::string_view isa) {
+                                              const Isa& isa) {
   const std::unique_ptr<llvm::MemoryBuffer> buffer =
       llvm::MemoryBuffer::getMemBufferCopy(Ref(object), "kernel");
   auto file = llvm::object::ObjectFile::createObjectFile(*buffer);
   if (!file) return FromLlvm("cannot read the object", file.takeError());
-  Decoder decoder{std::string(isa)};
+  Decoder decoder(isa);
   std::string text;
   llvm::raw_string_ostream out(text);
   for (const llvm::object::SectionRef& section : (*file)->sections()) {

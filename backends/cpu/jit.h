@@ -15,6 +15,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
+#include "backends/cpu/isa.h"
+
 // Marks a function that calls linked code: that has no type in front of it,
 // where clang's function sanitizer would look for one.
 #if defined(__clang__)
@@ -25,24 +27,22 @@
 
 namespace quern::cpu {
 
-// The only platform for which code is made.
-inline constexpr char kTriple[] = "x86_64-unknown-linux-gnu";
-
-// "llvm 19.1.7 x86_64".
+// "llvm 19.1.7".
 [[nodiscard]] std::string AssemblerVersion();
 
-// Which features of LLVM's X86 target this CPU has and its kernel enables.
+// Which features of LLVM's target for this CPU it has and its kernel enables.
 [[nodiscard]] const std::map<std::string, bool>& HostFeatures();
 
-// Compiles LLVM IR for a generic CPU with the features `isa` ("+avx,+fma").
+// Compiles LLVM IR for a generic CPU with the features of `isa`.
 // kInvalidArgument, with LLVM's message, if the text is not valid IR.
 // Cost: about 3 ms for a kernel of 200 operations.
 [[nodiscard]] absl::StatusOr<std::string> CompileToObject(
-    absl::string_view text, const std::string& isa);
+    absl::string_view text, const Isa& isa);
 
-// The machine code of an object in Intel syntax, a line for each instruction.
+// The machine code of an object, a line for each instruction; of x86_64 in
+// Intel syntax.
 [[nodiscard]] absl::StatusOr<std::string> DisassembleObject(
-    absl::string_view object, absl::string_view isa);
+    absl::string_view object, const Isa& isa);
 
 // Code of an object in executable memory; frees it.
 class LinkedObject {

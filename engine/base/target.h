@@ -14,7 +14,7 @@ namespace quern::base {
 struct Target {
   std::string backend;       // The backend that renders for it: "cpu".
   std::string isa;           // What the backend's assembler needs to know, for
-                             // instance a CPU's feature list: "+avx2,+fma,...".
+                             // instance "x86_64 +avx2,+fma,...".
   bool interpreted = false;  // Takes kernel-level IR; no schedule, no text of
                              // a language.
   int vector_bytes = 16;     // Width of a vector register; 0 is none.

@@ -115,7 +115,7 @@ struct DeviceOptions {
   int threads = 0;   // 0: by affinity mask and cgroup quota.
   int spin_us = 20;  // How long an idle thread waits awake for more work.
   // The instructions that the CPU backend may use: auto (all that there are),
-  // or the greatest of its levels: avx512, avx2, sse4.
+  // or the greatest of its levels: avx512, avx2, sse4; of AArch64 neon.
   std::string isa = "auto";
 };
 

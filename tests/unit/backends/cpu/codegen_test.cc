@@ -495,7 +495,7 @@ TEST_P(Codegen, UsesAFusedMultiplyAddOnlyWhereTheTargetHasOne) {
 
 TEST(CodegenText, TakesNoIsaThatIsNotAFeatureList) {
   base::Target target = TargetOfLevel(IsaLevel::kSse4);
-  target.isa = "+avx\" }\nmodule asm \"";
+  target.isa = "x86_64 +avx\" }\nmodule asm \"";
   const absl::StatusOr<kernel::Program> program =
       kernel::ParseProgram(ReluText(4));
   ASSERT_TRUE(program.ok());
@@ -503,18 +503,37 @@ TEST(CodegenText, TakesNoIsaThatIsNotAFeatureList) {
               HasSubstr("outside of [a-z0-9+,.-]"));
 }
 
-TEST(CodegenText, AssemblesForACpuThatIsNotHere) {
-  const base::Target target = TargetOfLevel(IsaLevel::kAvx512);
+TEST(CodegenText, TakesNoIsaOfAnUnknownArchitecture) {
+  base::Target target = TargetOfLevel(IsaLevel::kSse4);
+  target.isa = "vax +pdp";
   const absl::StatusOr<kernel::Program> program =
-      kernel::ParseProgram(ReluText(16));
+      kernel::ParseProgram(ReluText(4));
   ASSERT_TRUE(program.ok());
+  EXPECT_THAT(RenderLlvm(*program, target).status().message(),
+              HasSubstr("isa is 'vax +pdp', expected it to begin with x86_64"));
+}
+
+// The machine code of ReluText for `level`, whatever this machine is.
+std::string CodeFor(IsaLevel level, int lanes) {
+  const base::Target target = TargetOfLevel(level);
+  const absl::StatusOr<kernel::Program> program =
+      kernel::ParseProgram(ReluText(lanes));
+  if (!program.ok()) return program.status().ToString();
   const std::unique_ptr<runtime::Codegen> codegen = MakeCpuCodegen();
   const absl::StatusOr<std::string> text = codegen->Render(*program, target);
-  ASSERT_TRUE(text.ok()) << text.status();
+  if (!text.ok()) return text.status().ToString();
   const absl::StatusOr<std::string> blob =
       codegen->Assemble({"k", *text}, target);
-  ASSERT_TRUE(blob.ok()) << blob.status();
-  EXPECT_THAT(*codegen->Disassemble(*blob, target), HasSubstr("zmm"));
+  if (!blob.ok()) return blob.status().ToString();
+  return codegen->Disassemble(*blob, target).value_or("");
+}
+
+TEST(CodegenText, AssemblesForACpuThatIsNotHere) {
+  EXPECT_THAT(CodeFor(IsaLevel::kAvx512, 16), HasSubstr("zmm"));
+}
+
+TEST(CodegenText, AssemblesForAnotherArchitecture) {
+  EXPECT_THAT(CodeFor(IsaLevel::kNeon, 4), HasSubstr(".4s"));
 }
 
 }  // namespace

@@ -9,10 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/isa.h"
 #include "tests/unit/backends/cpu/kernel_runner.h"
 
 namespace quern::cpu {
@@ -122,7 +124,9 @@ TEST_F(CpuDevice, RefusesABlobThatIsNotOne) {
 
 TEST_F(CpuDevice, RefusesABlobForAnotherCpu) {
   const absl::Status status =
-      device().Load("k", MakeBlob("+teleport", "")).status();
+      device()
+          .Load("k", MakeBlob(absl::StrCat(kHostArch, " +teleport"), ""))
+          .status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), HasSubstr("teleport"));
 }

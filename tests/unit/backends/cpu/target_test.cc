@@ -3,11 +3,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "backends/cpu/cpu_target.h"
+#include "backends/cpu/isa.h"
 
 namespace quern::cpu {
 namespace {
@@ -18,6 +20,7 @@ using ::testing::Not;
 TEST(CpuTarget, ReadsTheNamesOfLevels) {
   EXPECT_EQ(*ParseIsaLevel("avx2"), IsaLevel::kAvx2);
   EXPECT_EQ(*ParseIsaLevel("auto"), IsaLevel::kAuto);
+  EXPECT_EQ(*ParseIsaLevel("neon"), IsaLevel::kNeon);
   EXPECT_THAT(ParseIsaLevel("mmx").status().message(),
               HasSubstr("unknown instruction set level 'mmx'"));
 }
@@ -39,10 +42,30 @@ TEST(CpuTarget, NamesNoFeatureAboveItsLevel) {
 }
 
 TEST(CpuTarget, ListsItsFeaturesInOrder) {
-  const std::vector<std::string> features =
-      absl::StrSplit(TargetOfLevel(IsaLevel::kAvx512).isa, ',');
-  EXPECT_TRUE(std::is_sorted(features.begin(), features.end()));
-  EXPECT_THAT(features, ::testing::Each(::testing::StartsWith("+")));
+  for (const IsaLevel level : {IsaLevel::kAvx512, IsaLevel::kNeon}) {
+    const absl::StatusOr<Isa> isa = ParseIsa(TargetOfLevel(level).isa);
+    ASSERT_TRUE(isa.ok()) << isa.status();
+    EXPECT_EQ(isa->arch, level == IsaLevel::kNeon ? kAarch64 : kX86);
+    const std::vector<std::string> features =
+        absl::StrSplit(isa->features, ',');
+    EXPECT_TRUE(std::is_sorted(features.begin(), features.end()));
+    EXPECT_THAT(features, ::testing::Each(::testing::StartsWith("+")));
+  }
+}
+
+TEST(CpuTarget, OfAarch64HasWhatEveryOneHas) {
+  const base::Target neon = TargetOfLevel(IsaLevel::kNeon);
+  EXPECT_EQ(neon.vector_bytes, 16);
+  EXPECT_EQ(neon.vector_registers, 32);
+  EXPECT_TRUE(neon.fused_multiply_add && neon.f16_conversion);
+  EXPECT_FALSE(neon.masked_vectors);
+}
+
+TEST(CpuTarget, RefusesALevelOfAnotherArchitecture) {
+  const IsaLevel other = kHostArch == kX86 ? IsaLevel::kNeon : IsaLevel::kAvx2;
+  const absl::Status status = DetectTarget(other).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), HasSubstr("this machine is of"));
 }
 
 TEST(CpuTarget, OfThisMachineRunsOnThisMachine) {
@@ -55,9 +78,15 @@ TEST(CpuTarget, OfThisMachineRunsOnThisMachine) {
 }
 
 TEST(CpuTarget, RefusesCodeForFeaturesThatAreMissing) {
-  const absl::Status status = CheckHostHas("+sse4.1,+teleport");
+  const absl::Status status =
+      CheckHostHas(absl::StrCat(kHostArch, " +teleport"));
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), HasSubstr("needs teleport"));
+  EXPECT_EQ(CheckHostHas(TargetOfLevel(kHostArch == kX86 ? IsaLevel::kNeon
+                                                         : IsaLevel::kSse4)
+                             .isa)
+                .code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 }  // namespace
