@@ -35,7 +35,6 @@ MAX_IN_FLIGHT_BYTES = 256 << 20
 MAX_GROWTH_MIB = 4 * (MAX_IN_FLIGHT_BYTES >> 20)
 MODELS = {"well": "mlp", "victim": "mlp", "slow": "demo_cnn"}
 PAUSE_S = 0.005
-LOWEST_PRIORITY = 19
 SETTLE_S = 1
 GIVEN_BACK_S = 21
 # Of the heap, where what is in use keeps pages of what is not.
@@ -136,7 +135,7 @@ class Stage:
                       "w") as file:
                 file.write('name: "' + "a" * HUGE_CONFIG_BYTES + '"')
         for task in os.listdir(f"/proc/{self.other.process.pid}/task"):
-            os.setpriority(os.PRIO_PROCESS, int(task), LOWEST_PRIORITY)
+            os.sched_setscheduler(int(task), os.SCHED_IDLE, os.sched_param(0))
         self.right = served.call(self.daemon.stub(),
                                  served.mlp_request("well"))
         served.expect(self.right.code == grpc.StatusCode.OK,
