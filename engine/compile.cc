@@ -520,12 +520,12 @@ class Compiler {
     }
     QUERN_ASSIGN_OR_RETURN(plan.work, SizeExpr::Of(arena_, operations, vars_));
 
-    std::string linear_text;
+    plan.identity = IdentityOf(kernel, at_load);
+
     for (int shrink = 0;; ++shrink) {
       QUERN_ASSIGN_OR_RETURN(
           kernel::Linearized linear,
-          LowerForTarget(kernel, target, shrink, at_load, plan.schedule,
-                         plan.share_of_peak, plan.kernel_text));
+          LowerForTarget(kernel, devices_[device], shrink, at_load, plan));
       // Arrays of constants are known by now.
       const auto buffers = static_cast<int64_t>(linear.program.params.size());
       if (buffers > target.max_arguments) {
@@ -574,38 +574,68 @@ class Compiler {
     }
   }
 
-  // Schedule, bind, decompose, linearize.
+  // The same for the same kernel in any compile, different for any other.
+  std::string IdentityOf(const schedule::Kernel& kernel,
+                         const std::vector<bool>& at_load) const {
+    std::string identity;
+    for (Id body : kernel.bodies) {
+      absl::StrAppend(&identity, identity.empty() ? "" : "-",
+                      absl::Hex(arena_[body].hash, absl::kZeroPad16));
+    }
+    // What is there at load has a copy in another order for nothing.
+    identity += ":";
+    for (bool there : at_load) identity += there ? '1' : '0';
+    return identity;
+  }
+
+  // What was measured to be best for `kernel`; empty if that is not known.
+  static std::string MeasuredChoice(const std::string& kernel,
+                                    const base::Choices* choices) {
+    if (choices == nullptr) return "";
+    const auto it = choices->find(kernel);
+    return it == choices->end() ? "" : it->second;
+  }
+
+  // Schedule, bind, decompose, linearize. What explain tells of it goes to
+  // `plan`.
   absl::StatusOr<kernel::Linearized> LowerForTarget(
-      const schedule::Kernel& kernel, const base::Target& target, int shrink,
-      const std::vector<bool>& at_load, std::string& schedule_words,
-      double& share_of_peak, std::string& text) {
+      const schedule::Kernel& kernel, const CompileDevice& device, int shrink,
+      const std::vector<bool>& at_load, KernelPlan& plan) {
+    const base::Target& target = device.target;
+    const std::string wanted =
+        MeasuredChoice(plan.identity, device.choices.get());
     std::vector<Id> bodies;
     found_packs_.clear();
-    if (options_.keep_stages) text.clear();
+    plan.kernel_text.clear();
     for (Id body : kernel.bodies) {
       if (options_.keep_stages) {
-        absl::StrAppend(&text, "# as cut from the graph\n",
+        absl::StrAppend(&plan.kernel_text, "# as cut from the graph\n",
                         ir::ToText(arena_, {body}));
       }
       if (!target.interpreted) {
         QUERN_ASSIGN_OR_RETURN(
-            const kernel::TileResult tile, passes_.Run("schedule", [&] {
-              return absl::StatusOr<kernel::TileResult>(
-                  kernel::TileForCpu(arena_, body, target, shrink, at_load));
+            kernel::TileResult tile, passes_.Run("schedule", [&] {
+              return absl::StatusOr<kernel::TileResult>(kernel::TileForCpu(
+                  arena_, body, target, shrink, at_load, wanted));
             }));
         found_packs_ = tile.packs;
-        schedule_words = tile.description;
-        share_of_peak = tile.share_of_peak;
+        plan.schedule = tile.description;
+        plan.share_of_peak = tile.share_of_peak;
+        plan.choices = std::move(tile.choices);
+        plan.choice = std::move(tile.choice);
         if (options_.keep_stages) {
-          absl::StrAppend(&text, "# scheduled: ", tile.description, "\n");
+          absl::StrAppend(&plan.kernel_text, "# scheduled: ", tile.description,
+                          "\n");
         }
         for (Id part : tile.bodies) {
           QUERN_RETURN_IF_ERROR(VerifyKernel("schedule", part));
-          if (options_.keep_stages) text += ir::ToText(arena_, {part});
+          if (options_.keep_stages) {
+            plan.kernel_text += ir::ToText(arena_, {part});
+          }
           bodies.push_back(part);
         }
       } else {
-        schedule_words = "serial";
+        plan.schedule = "serial";
         bodies.push_back(body);
       }
     }

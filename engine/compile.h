@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,8 @@ struct CompileDevice {
   std::string name;
   base::Target target;
   const runtime::Codegen* codegen = nullptr;
+  // Measured on it before; what is not there is estimated. May be null.
+  std::shared_ptr<const base::Choices> choices = nullptr;
 };
 
 // One kernel for one device.
@@ -35,6 +38,11 @@ struct KernelPlan {
   std::string summary;
   std::string schedule;      // The tile, in words.
   double share_of_peak = 0;  // Of arithmetic, by estimate; 0: not estimated.
+  // Tells it apart from others before it is scheduled; the same in every
+  // process. A key of base::Choices.
+  std::string identity;
+  std::vector<std::string> choices;  // As TileResult has them.
+  std::string choice;
   int device = 0;
   bool at_load = false;
   int launches = 0;  // In one run (or one load).

@@ -196,6 +196,9 @@ class LoadedModel : public Model {
           devices_[plan.device].peaks.LeastSeconds(report.flops, report.bytes);
       report.compile_ms = origins_[i].compile_ms;
       report.cache = origins_[i].cache;
+      report.identity = plan.identity;
+      report.schedule = plan.schedule;
+      report.choices = plan.choices;
       report.time = executor_->KernelTime(static_cast<int>(i));
       reports.push_back(std::move(report));
     }
@@ -395,6 +398,11 @@ class EngineImpl : public Engine {
             BytesForModels(options.max_device_bytes), metrics)) {}
 
   absl::Status OpenDevices() {
+    const std::string& folder = options_.cache_dir;
+    QUERN_ASSIGN_OR_RETURN(
+        tuning_, TuningTable::Open(folder.empty()
+                                       ? ""
+                                       : absl::StrCat(folder, "/tuning.tsv")));
     for (const std::string& spec : options_.devices) {
       OpenDevice device;
       device.name = spec;
@@ -440,7 +448,9 @@ class EngineImpl : public Engine {
     std::vector<CompileDevice> targets;
     for (const OpenDevice& device : devices_) {
       targets.push_back(
-          {device.name, device.device->target(), &device.backend->codegen()});
+          {device.name, device.device->target(), &device.backend->codegen(),
+           options.choices != nullptr ? options.choices
+                                      : tuning_->ChoicesFor(KindOf(device))});
     }
     QUERN_ASSIGN_OR_RETURN(CompiledGraph compiled,
                            Compile(*graph, options, targets));
@@ -498,15 +508,39 @@ class EngineImpl : public Engine {
     return reports;
   }
 
+  absl::Status KeepChoices(const std::string& name,
+                           std::vector<TunedChoice> choices) override {
+    for (const OpenDevice& device : devices_) {
+      if (device.name != name) continue;
+      for (TunedChoice& choice : choices) choice.device = KindOf(device);
+      return tuning_->Add(choices);
+    }
+    return NoSuchDevice(name);
+  }
+
+  TuningTable& tuning() override { return *tuning_; }
+
   absl::Status Probe(const std::string& name) override {
     for (const OpenDevice& device : devices_) {
       if (device.name == name) return device.canary->Run();
     }
+    return NoSuchDevice(name);
+  }
+
+ private:
+  static absl::Status NoSuchDevice(const std::string& name) {
     return absl::NotFoundError(
         absl::StrCat("there is no device ", base::Quoted(name)));
   }
 
- private:
+  // Devices on which what was measured on one holds for the other.
+  static std::string KindOf(const OpenDevice& device) {
+    const base::Target& target = device.device->target();
+    return absl::StrCat(target.backend, " ", device.device->model(), " ",
+                        target.isa, " l1=", target.l1_bytes,
+                        " l2=", target.l2_bytes);
+  }
+
   // Of the device that what names none runs on.
   std::shared_ptr<runtime::RunSlots> SlotsOf(const std::string& name) const {
     for (const OpenDevice& device : devices_) {
@@ -658,6 +692,7 @@ class EngineImpl : public Engine {
   runtime::CompileService compiles_;
   std::shared_ptr<runtime::MemoryLedger> ledger_;
   runtime::ConstantPool constants_;
+  std::unique_ptr<TuningTable> tuning_;
   std::vector<OpenDevice> devices_;
 };
 

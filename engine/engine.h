@@ -27,6 +27,7 @@
 #include "engine/runtime/compile_service.h"
 #include "engine/telemetry/distribution.h"
 #include "engine/telemetry/metrics.h"
+#include "engine/tuning_table.h"
 
 namespace quern {
 
@@ -40,7 +41,7 @@ struct Note {
 struct EngineOptions {
   std::vector<std::string> devices = {"cpu"};  // "NAME" or "NAME:NUMBER".
   runtime::DeviceOptions device_options;
-  std::string cache_dir;  // Blobs on disk; empty: none.
+  std::string cache_dir;  // Blobs and tuned choices on disk; empty: none.
   int64_t cache_bytes = int64_t{2} << 30;
   int contexts_per_model = 4;  // Requests of a model at the same time.
   int64_t max_graph_nodes = 1'000'000;
@@ -95,14 +96,18 @@ struct RunTimes {
 struct KernelReport {
   std::string name;
   std::string device;
-  std::string summary;           // "conv 3x3 64->64, + bias, relu" or the like.
-  int launches = 0;              // In one run.
-  bool at_load = false;          // Runs once, when the model is loaded.
-  double flops = 0;              // Estimated, one launch, with free sizes as 1.
-  double bytes = 0;              // Read and written, likewise.
-  double roofline_seconds = 0;   // The least time of a launch; 0 if unknown.
-  double compile_ms = 0;         // 0 if it came from a cache.
-  std::string cache;             // "compiled", "memory" or "disk".
+  std::string summary;          // "conv 3x3 64->64, + bias, relu" or the like.
+  int launches = 0;             // In one run.
+  bool at_load = false;         // Runs once, when the model is loaded.
+  double flops = 0;             // Estimated, one launch, with free sizes as 1.
+  double bytes = 0;             // Read and written, likewise.
+  double roofline_seconds = 0;  // The least time of a launch; 0 if unknown.
+  double compile_ms = 0;        // 0 if it came from a cache.
+  std::string cache;            // "compiled", "memory" or "disk".
+  std::string identity;         // The same in every load of the same kernel.
+  std::string schedule;         // What it became, in words.
+  // What it could be, the best by estimate first; see base::CompileOptions.
+  std::vector<std::string> choices;
   telemetry::Distribution time;  // One sample a launch.
 };
 
@@ -194,6 +199,13 @@ class Engine {
       const base::CompileOptions& options, const Progress& progress) = 0;
 
   [[nodiscard]] virtual std::vector<DeviceReport> Devices() const = 0;
+
+  // Has kernels on `device` be chosen so from the next load on, on every device
+  // of its kind, and by engines to come if there is a cache directory.
+  [[nodiscard]] virtual absl::Status KeepChoices(
+      const std::string& device, std::vector<TunedChoice> choices) = 0;
+  // What is kept, and what was exported elsewhere.
+  [[nodiscard]] virtual TuningTable& tuning() = 0;
 
   // Runs a small kernel on a device and checks its result; errors of the
   // device, kInternal if the result is wrong, kNotFound if there is no such

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -214,6 +215,24 @@ absl::StatusOr<base::Target> DetectTarget(IsaLevel wanted) {
   target.l1_bytes = CacheBytes(1, _SC_LEVEL1_DCACHE_SIZE, target.l1_bytes);
   target.l2_bytes = CacheBytes(2, _SC_LEVEL2_CACHE_SIZE, target.l2_bytes);
   return target;
+}
+
+std::string HostModel() {
+  std::ifstream file("/proc/cpuinfo");
+  std::vector<std::string> words;
+  std::string line;
+  // Of the first one.
+  while (std::getline(file, line) && !line.empty()) {
+    const std::pair<absl::string_view, absl::string_view> field =
+        absl::StrSplit(line, absl::MaxSplits(':', 1));
+    const absl::string_view name = absl::StripAsciiWhitespace(field.first);
+    for (const char* wanted :
+         {"vendor_id", "cpu family", "model", "CPU implementer", "CPU part"}) {
+      if (name != wanted) continue;
+      words.emplace_back(absl::StripAsciiWhitespace(field.second));
+    }
+  }
+  return absl::StrJoin(words, " ");
 }
 
 absl::Status CheckHostHas(absl::string_view text) {

@@ -27,6 +27,10 @@ enum class IsaLevel { kAuto, kSse4, kAvx2, kAvx512, kNeon };
 // The target of this machine at `level`; kUnavailable if its CPU lacks it.
 [[nodiscard]] absl::StatusOr<base::Target> DetectTarget(IsaLevel level);
 
+// Which CPU this is: vendor, family and model as its maker numbers them; empty
+// if the system does not tell.
+[[nodiscard]] std::string HostModel();
+
 // OK if this CPU has every feature of `isa` (see ParseIsa);
 // kFailedPrecondition, naming what it lacks first, if not.
 [[nodiscard]] absl::Status CheckHostHas(absl::string_view isa);

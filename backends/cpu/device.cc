@@ -110,10 +110,12 @@ class CpuDevice final : public runtime::Device {
   }
 
   bool host_memory() const override { return true; }
+  std::string model() const override { return model_; }
   int threads() const override { return pool_.threads(); }
 
  private:
   const base::Target target_;
+  const std::string model_ = HostModel();
   ThreadPool pool_;
 };
 

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,11 +18,17 @@ enum class Numerics : uint8_t {
   kDefault,  // Contraction; reductions in a fixed order of the engine's choice.
 };
 
+// Measured choices: what a kernel is to be, in the words of the pass that
+// chooses, by what tells kernels apart.
+using Choices = std::map<std::string, std::string>;
+
 struct CompileOptions {
   std::string device = "cpu";  // Where what names no device runs.
   Numerics numerics = Numerics::kDefault;
   // Sizes for free dimensions, by name; those not named stay free.
   std::vector<std::pair<std::string, int64_t>> sizes;
+  // Of kernels on `device`; null: those that the engine keeps.
+  std::shared_ptr<const Choices> choices;
   // Runs the verifier of the level after every pass.
   bool verify = true;
   // Keeps the text of the graph after each pass, for explain.

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
 
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/pack.h"
@@ -52,26 +55,36 @@ class Chooser {
         lanes_(lanes),
         at_load_(at_load) {}
 
-  std::optional<TileChoice> Run() {
-    for (Id range : contraction_.outputs()) TryColumns(range);
-    if (best_) {
-      double points = 1;
-      for (Id range : contraction_.outputs()) {
-        points *= contraction_.Extent(range);
-      }
-      for (Id range : contraction_.reduced()) {
-        points *= contraction_.Extent(range);
-      }
-      best_->share_of_peak = points / lanes_ / kPerCycle / best_->cycles;
+  std::vector<TileChoice> Run() {
+    double points = 1;
+    for (Id range : contraction_.outputs()) {
+      TryColumns(range);
+      points *= contraction_.Extent(range);
     }
-    return best_;
+    for (Id range : contraction_.reduced()) {
+      points *= contraction_.Extent(range);
+    }
+    for (TileChoice& choice : choices_) {
+      choice.share_of_peak = points / lanes_ / kPerCycle / choice.cycles;
+    }
+    std::stable_sort(choices_.begin(), choices_.end(),
+                     [](const TileChoice& a, const TileChoice& b) {
+                       return a.cycles < b.cycles;
+                     });
+    return std::move(choices_);
   }
 
  private:
   void TryColumns(Id columns) {
+    const Id packable = FactorToPack(columns);
+    TryColumns(columns, packable);
+    if (packable != kNoNode) TryColumns(columns, kNoNode);
+  }
+
+  void TryColumns(Id columns, Id packed) {
     TileChoice choice;
     choice.columns = columns;
-    choice.packed = FactorToPack(columns);
+    choice.packed = packed;
     choice.rows = contraction_.RowsFor(columns);
     const bool contiguous =
         contraction_.StrideOfResult(columns) == Stride::kOne;
@@ -87,7 +100,7 @@ class Chooser {
         choice.num_vectors = vectors;
         if (!Fits(choice)) continue;
         choice.cycles = Cycles(choice);
-        if (!best_ || choice.cycles < best_->cycles) best_ = choice;
+        choices_.push_back(choice);
       }
     }
   }
@@ -258,16 +271,34 @@ class Chooser {
   const base::Target& target_;
   const int lanes_;
   const std::vector<bool>& at_load_;
-  std::optional<TileChoice> best_;
+  std::vector<TileChoice> choices_;
 };
 
 }  // namespace
 
-std::optional<TileChoice> ChooseTile(const Arena& arena, Id body,
-                                     const Contraction& contraction,
-                                     const base::Target& target, int lanes,
-                                     const std::vector<bool>& at_load) {
+std::vector<TileChoice> RankTiles(const Arena& arena, Id body,
+                                  const Contraction& contraction,
+                                  const base::Target& target, int lanes,
+                                  const std::vector<bool>& at_load) {
   return Chooser(arena, body, contraction, target, lanes, at_load).Run();
+}
+
+std::string Words(const Arena& arena, const Contraction& contraction,
+                  const TileChoice& choice) {
+  const std::vector<Id>& outputs = contraction.outputs();
+  const auto number = [&](Id range) {
+    return std::find(outputs.begin(), outputs.end(), range) - outputs.begin();
+  };
+  std::string words = absl::StrCat(choice.num_rows, "x", choice.num_vectors,
+                                   ", lanes of range ", number(choice.columns));
+  if (choice.rows != kNoNode) {
+    absl::StrAppend(&words, ", rows of range ", number(choice.rows));
+  }
+  if (choice.packed != kNoNode) {
+    absl::StrAppend(&words, ", packed ",
+                    arena[arena[choice.packed].srcs[0]].attr->ints[0]);
+  }
+  return words;
 }
 
 }  // namespace quern::kernel

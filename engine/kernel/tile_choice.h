@@ -3,10 +3,11 @@
 // Which tile of sums a contraction keeps in registers: along which range its
 // lanes run, along which its rows, how large it is, and which factor is read
 // from a packed copy. Every range that can have the lanes is tried with every
-// size; the choice is the one with the least estimated cycles.
+// size; the first choice is the one with the least estimated cycles, the others
+// are for a tuner to measure.
 #pragma once
 
-#include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/base/target.h"
@@ -25,11 +26,18 @@ struct TileChoice {
   double share_of_peak = 0;     // Cycles that multiply-adds alone would take.
 };
 
-// `at_load`: by parameter, what is there when the model is loaded; its packed
-// copies cost nothing. If it is empty, nothing is packed. nullopt: no range can
-// have the lanes.
-[[nodiscard]] std::optional<TileChoice> ChooseTile(
+// All that are possible, the best by estimate first; none if no range can have
+// the lanes. `at_load`: by parameter, what is there when the model is loaded;
+// its packed copies cost nothing. If it is empty, nothing is packed.
+[[nodiscard]] std::vector<TileChoice> RankTiles(
     const ir::Arena& arena, ir::Id body, const Contraction& contraction,
     const base::Target& target, int lanes, const std::vector<bool>& at_load);
+
+// The choice in words without the ids of an arena, to be known again by in
+// another compile of the same kernel: "6x4, lanes of range 1, rows of range 0,
+// packed 2".
+[[nodiscard]] std::string Words(const ir::Arena& arena,
+                                const Contraction& contraction,
+                                const TileChoice& choice);
 
 }  // namespace quern::kernel

@@ -27,6 +27,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 #include "engine/ir/symbolic.h"
 #include "engine/kernel/constants.h"
@@ -48,6 +49,8 @@ using ir::RangeKind;
 
 // A chunk should be worth this many operations, so that claiming it is cheap.
 constexpr double kChunkWork = 8192;
+// The name of the choice that has no tile.
+constexpr char kInnerProduct[] = "inner product";
 // A window may be written out if it has no more taps.
 constexpr int64_t kMostTaps = 8;
 // Multiply-adds of a step that keep the arithmetic units busy.
@@ -63,12 +66,13 @@ constexpr int64_t kCopiesOfStep = 240;
 class Tiler {
  public:
   Tiler(Arena& arena, Id body, const base::Target& target, int shrink,
-        const std::vector<bool>& at_load)
+        const std::vector<bool>& at_load, absl::string_view wanted)
       : arena_(arena),
         body_(body),
         target_(target),
         shrink_(shrink),
-        at_load_(at_load) {}
+        at_load_(at_load),
+        wanted_(wanted) {}
 
   TileResult Run() {
     body_ = MergeRanges(arena_, body_);
@@ -81,16 +85,16 @@ class Tiler {
       body_ = UnrollConstantAxes(arena_, body_);
       contraction = Contraction::Find(arena_, body_);
     }
-    if (target_.vector_bytes == 0) return {{body_}, "serial", {}, 0};
+    if (target_.vector_bytes == 0) return {{body_}, "serial", {}, 0, {}, ""};
     lanes_ = target_.vector_bytes / WidestElement();
     std::string description;
     const Id untiled = body_;
     if (contraction && TileContraction(*contraction, description)) {
-      return {bodies_, description, packs_, share_of_peak_};
+      return {bodies_, description, packs_, share_of_peak_, choices_, choice_};
     }
     body_ = untiled;
     description = TileLoops();
-    return {{body_}, description, {}, 0};
+    return {{body_}, description, {}, 0, {}, ""};
   }
 
  private:
@@ -196,12 +200,33 @@ class Tiler {
 
   bool TileContraction(const Contraction& contraction,
                        std::string& description) {
-    const std::optional<TileChoice> choice =
-        ChooseTile(arena_, body_, contraction, target_, lanes_, at_load_);
-    if (choice) share_of_peak_ = choice->share_of_peak;
-    if (choice && choice->packed != kNoNode) {
-      return OuterProducts(*choice, description);
+    const std::vector<TileChoice> ranked =
+        RankTiles(arena_, body_, contraction, target_, lanes_, at_load_);
+    for (const TileChoice& choice : ranked) {
+      choices_.push_back(Words(arena_, contraction, choice));
     }
+    if (SumsInLanes(contraction, ranked)) {
+      choices_.insert(choices_.begin(), kInnerProduct);
+    }
+    if (choices_.empty()) return false;
+    const auto wanted = std::find(choices_.begin(), choices_.end(), wanted_);
+    choice_ = wanted == choices_.end() ? choices_.front() : *wanted;
+    if (choice_ == kInnerProduct) {
+      return InnerProduct(contraction, description) && Add(body_);
+    }
+    for (size_t i = 0; i < ranked.size(); ++i) {
+      if (choices_[i + choices_.size() - ranked.size()] != choice_) continue;
+      share_of_peak_ = ranked[i].share_of_peak;
+      return OuterProducts(ranked[i], description);
+    }
+    return false;
+  }
+
+  // True if the lanes do best along the reduction: only there are both factors
+  // contiguous, and no copy of one of them is better.
+  bool SumsInLanes(const Contraction& contraction,
+                   const std::vector<TileChoice>& ranked) {
+    if (!ranked.empty() && ranked.front().packed != kNoNode) return false;
     const Id n = contraction.outputs().back();
     const Id k = contraction.reduced().back();
     bool n_contiguous = contraction.StrideOfResult(n) == Stride::kOne;
@@ -210,11 +235,7 @@ class Tiler {
       n_contiguous &= contraction.StrideOfFactor(load, n) <= Stride::kOne;
       k_contiguous &= contraction.StrideOfFactor(load, k) <= Stride::kOne;
     }
-    if (!n_contiguous && k_contiguous && Extent(k) >= lanes_) {
-      share_of_peak_ = 0;
-      return InnerProduct(contraction, description) && Add(body_);
-    }
-    return choice && OuterProducts(*choice, description);
+    return !n_contiguous && k_contiguous && Extent(k) >= lanes_;
   }
 
   // Rows of unknown number are done in whole tiles, and those that are left
@@ -874,14 +895,18 @@ class Tiler {
   std::vector<Id> bodies_;
   std::vector<Pack> packs_;
   double share_of_peak_ = 0;
+  const absl::string_view wanted_;
+  std::vector<std::string> choices_;  // The best by estimate first.
+  std::string choice_;                // One of them.
   int lanes_ = 1;
 };
 
 }  // namespace
 
 TileResult TileForCpu(Arena& arena, Id body, const base::Target& target,
-                      int shrink, const std::vector<bool>& at_load) {
-  return Tiler(arena, body, target, shrink, at_load).Run();
+                      int shrink, const std::vector<bool>& at_load,
+                      absl::string_view wanted) {
+  return Tiler(arena, body, target, shrink, at_load, wanted).Run();
 }
 
 }  // namespace quern::kernel

@@ -106,6 +106,10 @@ class Device {
   // True if the host may use device addresses as its own.
   [[nodiscard]] virtual bool host_memory() const = 0;
 
+  // Which hardware it is, for what was measured on it: "AuthenticAMD 25 17".
+  // Empty where that makes no difference.
+  [[nodiscard]] virtual std::string model() const { return ""; }
+
   // Threads that a launch can use.
   [[nodiscard]] virtual int threads() const = 0;
 };

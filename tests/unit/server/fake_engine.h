@@ -127,6 +127,13 @@ class FakeEngine final : public Engine {
                 : absl::InternalError("the device is broken");
   }
 
+  absl::Status KeepChoices(const std::string& device,
+                           std::vector<TunedChoice> choices) override {
+    for (TunedChoice& choice : choices) choice.device = device;
+    return tuning_->Add(choices);
+  }
+  TuningTable& tuning() override { return *tuning_; }
+
   std::vector<DeviceReport> Devices() const override {
     DeviceReport device;
     device.name = "cpu";
@@ -138,6 +145,9 @@ class FakeEngine final : public Engine {
   std::atomic<bool> well = true;  // Whether canaries come back right.
   std::function<void()> on_load;  // Called in every load.
   std::function<void()> on_run;   // Given to the models.
+
+ private:
+  const std::unique_ptr<TuningTable> tuning_ = *TuningTable::Open("");
 };
 
 }  // namespace quern::server
