@@ -28,6 +28,8 @@ using kernel::Program;
 constexpr int kSums = 12;
 constexpr int64_t kSureAfterNs = 40'000'000;
 constexpr int64_t kLongestNs = 400'000'000;
+constexpr int kLaunchesOfCheck = 8;
+constexpr double kMoreThanNoise = 1.08;
 
 // Appends an instruction; its position.
 int Put(Program& program, Op op, DType dtype, int lanes,
@@ -140,13 +142,15 @@ Program ReadProgram(const base::Target& target) {
 
 absl::StatusOr<std::unique_ptr<runtime::LoadedKernel>> Build(
     runtime::Device& device, const runtime::Codegen& codegen,
-    const Program& program) {
+    const Program& program, const Assembling& assemble = nullptr) {
   QUERN_RETURN_IF_ERROR(kernel::Verify(program));
   QUERN_ASSIGN_OR_RETURN(std::string text,
                          codegen.Render(program, device.target()));
-  QUERN_ASSIGN_OR_RETURN(
-      const std::string blob,
-      codegen.Assemble({program.name, std::move(text)}, device.target()));
+  const runtime::KernelSource source = {program.name, std::move(text)};
+  QUERN_ASSIGN_OR_RETURN(const std::string blob,
+                         assemble != nullptr
+                             ? assemble(source)
+                             : codegen.Assemble(source, device.target()));
   return device.Load(program.name, blob);
 }
 
@@ -229,14 +233,16 @@ absl::StatusOr<Peaks> Peaks::FromText(const std::string& text) {
 }
 
 absl::StatusOr<std::unique_ptr<Yardstick>> Yardstick::Flops(
-    runtime::Device& device, const runtime::Codegen& codegen) {
+    runtime::Device& device, const runtime::Codegen& codegen,
+    const Assembling& assemble) {
   auto made = std::unique_ptr<Yardstick>(new Yardstick(device));
   made->chunks_ = ChunksOf(device);
   made->vars_ = {50'000};
   made->work_ = 2.0 * kSums * LanesOf(device.target()) *
                 static_cast<double>(made->vars_[0] * made->chunks_);
-  QUERN_ASSIGN_OR_RETURN(made->kernel_,
-                         Build(device, codegen, FlopsProgram(device.target())));
+  QUERN_ASSIGN_OR_RETURN(
+      made->kernel_,
+      Build(device, codegen, FlopsProgram(device.target()), assemble));
   QUERN_ASSIGN_OR_RETURN(made->sums_, device.Allocate(made->chunks_ * 4));
   return made;
 }
@@ -275,6 +281,21 @@ absl::Status Yardstick::Launch() {
   args.vars = vars_;
   args.grid = chunks_;
   return device_.Launch(*kernel_, args);
+}
+
+absl::StatusOr<bool> DoesMoreThan(const Peaks& peaks, runtime::Device& device,
+                                  const runtime::Codegen& codegen,
+                                  const Assembling& assemble) {
+  QUERN_ASSIGN_OR_RETURN(const auto flops,
+                         Yardstick::Flops(device, codegen, assemble));
+  int64_t best = INT64_MAX;
+  for (int i = 0; i < kLaunchesOfCheck; ++i) {
+    const int64_t begin = telemetry::Clock::NowNs();
+    QUERN_RETURN_IF_ERROR(flops->Launch());
+    best = std::min(best, telemetry::Clock::NowNs() - begin);
+  }
+  return flops->work() * 1e9 >
+         peaks.flops * kMoreThanNoise * static_cast<double>(best);
 }
 
 absl::StatusOr<Peaks> Calibrate(runtime::Device& device,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,13 +41,19 @@ struct Peaks {
   [[nodiscard]] static absl::StatusOr<Peaks> FromText(const std::string& text);
 };
 
+// Gives the blob of a kernel, from a cache for instance.
+using Assembling = std::function<absl::StatusOr<std::string>(
+    const runtime::KernelSource& source)>;
+
 // A kernel that nothing but the device bounds, to be launched again and again.
 // The device outlives it.
 class Yardstick {
  public:
-  // Multiply-adds on registers; its work is operations.
+  // Multiply-adds on registers; its work is operations. Without `assemble` it
+  // is assembled here.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Yardstick>> Flops(
-      runtime::Device& device, const runtime::Codegen& codegen);
+      runtime::Device& device, const runtime::Codegen& codegen,
+      const Assembling& assemble = nullptr);
 
   // Reads of a set of about `bytes`, as often as make 32 MiB; its work is
   // bytes.
@@ -74,5 +81,13 @@ class Yardstick {
 // well. Each figure is the best of many launches of a yardstick.
 [[nodiscard]] absl::StatusOr<Peaks> Calibrate(runtime::Device& device,
                                               const runtime::Codegen& codegen);
+
+// True if the device does more operations a second than `peaks` says, by more
+// than the steps of Rounded: they were measured while it was kept from work.
+// Takes a few milliseconds.
+[[nodiscard]] absl::StatusOr<bool> DoesMoreThan(const Peaks& peaks,
+                                                runtime::Device& device,
+                                                const runtime::Codegen& codegen,
+                                                const Assembling& assemble);
 
 }  // namespace quern

@@ -18,13 +18,14 @@ namespace {
 // A kernel that takes less of a run than this is left as it is.
 constexpr double kLeastShare = 0.005;
 // A kernel that is as near to the least possible time as this has nothing to
-// gain.
+// gain; one that is beyond it tells that the roofline is not right.
 constexpr double kNearRoofline = 0.97;
-// What wins is better by this, and by more than the noise of both.
+constexpr double kBeyondRoofline = 1.03;
+// What wins is better by this, and by more than the noise.
 constexpr double kLeastGain = 0.01;
 constexpr double kStandardErrors = 2;
-// A comparison does not go on forever where others keep the processors.
-constexpr int kMostTries = 4;
+// Of the turns, those that others interrupted most are not counted.
+constexpr double kTurnsForOne = 1.5;
 constexpr int kWarmUps = 2;
 
 using Samples = std::vector<double>;  // Nanoseconds.
@@ -50,14 +51,33 @@ MeasuredTime TimeOf(Samples samples) {
   return time;
 }
 
-// True if `b` takes less time than `a`, beyond doubt.
-bool IsBetter(const MeasuredTime& a, const MeasuredTime& b) {
-  if (a.count < 2 || b.count < 2) return false;
-  const double error =
-      std::sqrt(a.stdev * a.stdev / static_cast<double>(a.count) +
-                b.stdev * b.stdev / static_cast<double>(b.count));
-  return b.median < a.median * (1 - kLeastGain) &&
-         a.median - b.median > kStandardErrors * error;
+double Median(Samples samples) { return TimeOf(std::move(samples)).median; }
+
+// What `b` takes as a part of what `a` took in the same turn.
+struct Ratio {
+  double median = 1;
+  double error = 1;  // The standard error of the median.
+};
+
+Ratio RatioOf(const Samples& a, const Samples& b) {
+  if (a.size() != b.size() || a.size() < 2) return {};
+  Samples ratios;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ratios.push_back(b[i] / std::max(a[i], 1.0));
+  }
+  Ratio ratio;
+  ratio.median = Median(ratios);
+  // From the median of the deviations, which a few outliers do not move; both
+  // factors are those of a normal distribution.
+  for (double& each : ratios) each = std::abs(each - ratio.median);
+  ratio.error = 1.4826 * Median(ratios) * 1.2533 /
+                std::sqrt(static_cast<double>(ratios.size()));
+  return ratio;
+}
+
+bool IsGain(const Ratio& ratio) {
+  return ratio.median < 1 - kLeastGain &&
+         1 - ratio.median > kStandardErrors * ratio.error;
 }
 
 // How often a thread of this process had to leave a processor that it wanted.
@@ -74,6 +94,13 @@ struct Entrant {
   std::map<std::string, int> number;  // Of a kernel, by its identity.
   std::vector<Samples> of_kernel;     // By number, all launches of a run.
   Samples of_run;
+};
+
+// What one run took.
+struct OneRun {
+  int64_t interruptions = 0;
+  int64_t ns = 0;
+  std::vector<int64_t> kernel_ns;
 };
 
 class Tuner {
@@ -120,7 +147,8 @@ class Tuner {
       choice.choice = candidate.choices[candidate.best];
       choice.estimated = Time(estimated, candidate.identity);
       choice.chosen = Time(chosen, candidate.identity);
-      if (IsBetter(choice.estimated, choice.chosen)) {
+      if (IsGain(RatioOf(SamplesOf(estimated, candidate.identity),
+                         SamplesOf(chosen, candidate.identity)))) {
         kept.push_back(std::move(choice));
       } else {
         winners.erase(candidate.identity);
@@ -178,7 +206,7 @@ class Tuner {
     return absl::OkStatus();
   }
 
-  absl::Status RunOnce(Entrant& entrant, bool count) {
+  absl::Status RunOnce(const Entrant& entrant, OneRun& run) {
     if (tune_.cancelled != nullptr && tune_.cancelled()) {
       return absl::CancelledError("the tuning was cancelled");
     }
@@ -186,50 +214,66 @@ class Tuner {
     const int64_t start = telemetry::Clock::NowNs();
     QUERN_RETURN_IF_ERROR(
         entrant.model
-            ->Run(binding_, inputs_, targets_, {.kernel_ns = &kernel_ns_})
+            ->Run(binding_, inputs_, targets_, {.kernel_ns = &run.kernel_ns})
             .status());
-    const int64_t took = telemetry::Clock::NowNs() - start;
-    if (!count) return absl::OkStatus();
-    if (Interruptions() != before) {
-      ++report_.interrupted;
-      return absl::OkStatus();
-    }
-    entrant.of_run.push_back(static_cast<double>(took));
-    for (size_t i = 0; i < kernel_ns_.size(); ++i) {
-      entrant.of_kernel[i].push_back(static_cast<double>(kernel_ns_[i]));
-    }
+    run.ns = telemetry::Clock::NowNs() - start;
+    run.interruptions = Interruptions() - before;
     return absl::OkStatus();
   }
 
-  // Runs all of them by turns, in changing order, until each has its runs.
-  absl::Status Race(std::vector<Entrant*> entrants) {
+  // Runs all of them by turns, in changing order. Counted are the turns that
+  // were interrupted least; sample i of each is of the same turn.
+  absl::Status Race(const std::vector<Entrant*>& entrants) {
+    OneRun run;
     for (Entrant* entrant : entrants) {
       entrant->of_run.clear();
       entrant->of_kernel.assign(entrant->kernels.size(), {});
       for (int i = 0; i < kWarmUps; ++i) {
-        QUERN_RETURN_IF_ERROR(RunOnce(*entrant, /*count=*/false));
+        QUERN_RETURN_IF_ERROR(RunOnce(*entrant, run));
       }
     }
-    const auto enough = [&] {
-      return std::all_of(entrants.begin(), entrants.end(), [&](Entrant* e) {
-        return static_cast<int>(e->of_run.size()) >= tune_.runs;
-      });
+    struct Turn {
+      int64_t interruptions = 0;
+      std::vector<OneRun> runs;  // By entrant.
     };
-    for (int i = 0; i < kMostTries * tune_.runs && !enough(); ++i) {
-      for (Entrant* entrant : entrants) {
-        QUERN_RETURN_IF_ERROR(RunOnce(*entrant, /*count=*/true));
+    std::vector<Turn> turns(
+        static_cast<size_t>(std::ceil(tune_.runs * kTurnsForOne)));
+    for (size_t t = 0; t < turns.size(); ++t) {
+      turns[t].runs.resize(entrants.size());
+      for (size_t i = 0; i < entrants.size(); ++i) {
+        const size_t e = t % 2 == 0 ? i : entrants.size() - 1 - i;
+        QUERN_RETURN_IF_ERROR(RunOnce(*entrants[e], turns[t].runs[e]));
+        turns[t].interruptions += turns[t].runs[e].interruptions;
       }
-      std::reverse(entrants.begin(), entrants.end());
+    }
+    std::stable_sort(turns.begin(), turns.end(),
+                     [](const Turn& a, const Turn& b) {
+                       return a.interruptions < b.interruptions;
+                     });
+    report_.interrupted += static_cast<int>(turns.size()) - tune_.runs;
+    turns.resize(tune_.runs);
+    for (const Turn& turn : turns) {
+      for (size_t e = 0; e < entrants.size(); ++e) {
+        entrants[e]->of_run.push_back(static_cast<double>(turn.runs[e].ns));
+        for (size_t k = 0; k < turn.runs[e].kernel_ns.size(); ++k) {
+          entrants[e]->of_kernel[k].push_back(
+              static_cast<double>(turn.runs[e].kernel_ns[k]));
+        }
+      }
     }
     return absl::OkStatus();
   }
 
-  // Of all launches of a kernel in a run; no samples if it is not there.
-  static MeasuredTime Time(const Entrant& entrant,
+  // Of all launches of a kernel in a run; none if it is not there.
+  static Samples SamplesOf(const Entrant& entrant,
                            const std::string& identity) {
     const auto it = entrant.number.find(identity);
     if (it == entrant.number.end()) return {};
-    return TimeOf(entrant.of_kernel[it->second]);
+    return entrant.of_kernel[it->second];
+  }
+  static MeasuredTime Time(const Entrant& entrant,
+                           const std::string& identity) {
+    return TimeOf(SamplesOf(entrant, identity));
   }
 
   void FindCandidates(const Entrant& estimated) {
@@ -239,7 +283,7 @@ class Tuner {
       const double time = Time(estimated, kernel.identity).median;
       const double least = kernel.roofline_seconds * 1e9 * kernel.launches;
       if (kernel.choices.size() < 2 || time < kLeastShare * run ||
-          least > kNearRoofline * time) {
+          (least > kNearRoofline * time && least < kBeyondRoofline * time)) {
         ++report_.skipped;
         continue;
       }
@@ -272,13 +316,11 @@ class Tuner {
     QUERN_RETURN_IF_ERROR(Race({&estimated, &*challenger}));
     for (Candidate& candidate : candidates_) {
       if (!choices.contains(candidate.identity)) continue;
-      const MeasuredTime old_time = Time(estimated, candidate.identity);
-      const MeasuredTime new_time = Time(*challenger, candidate.identity);
-      if (!IsBetter(old_time, new_time)) continue;
-      const double ratio = new_time.median / old_time.median;
-      if (ratio >= candidate.best_ratio) continue;
+      const Ratio ratio = RatioOf(SamplesOf(estimated, candidate.identity),
+                                  SamplesOf(*challenger, candidate.identity));
+      if (!IsGain(ratio) || ratio.median >= candidate.best_ratio) continue;
       candidate.best = static_cast<int>(number);
-      candidate.best_ratio = ratio;
+      candidate.best_ratio = ratio.median;
     }
     return absl::OkStatus();
   }

@@ -47,7 +47,7 @@ struct TuneReport {
   MeasuredTime run_estimated;  // Of a run with every choice as estimated,
   MeasuredTime run_chosen;     // and with those that won.
   int compiled = 0;            // Kernels compiled on the way.
-  int interrupted = 0;  // Runs not counted: another process came between.
+  int interrupted = 0;  // Turns not counted: others came between most there.
   double seconds = 0;   // All of it.
   int kept = 0;         // Choices that the engine keeps from now on.
 };

@@ -171,7 +171,10 @@ absl::StatusOr<int> TuningTable::Import(absl::string_view text) {
         absl::StrCat("the table has ", text.size(), " bytes, at most ",
                      kMostBytes, " are taken"));
   }
-  QUERN_RETURN_IF_ERROR(Parse(text, rows));
+  if (const absl::Status status = Parse(text, rows); !status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("this is no tuning table: ", status.message()));
+  }
   std::vector<TunedChoice> choices;
   choices.reserve(rows.size());
   for (auto& [key, row] : rows) choices.push_back(std::move(row));

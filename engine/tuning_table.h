@@ -57,8 +57,8 @@ class TuningTable {
 
   // All of it, for Import elsewhere.
   [[nodiscard]] std::string Export() const;
-  // Adds what Export gave; the number of choices. kDataLoss, naming the line,
-  // for any other text, of which nothing is taken then.
+  // Adds what Export gave; the number of choices. kInvalidArgument, naming the
+  // line, for any other text, of which nothing is taken then.
   [[nodiscard]] absl::StatusOr<int> Import(absl::string_view text);
 
  private:

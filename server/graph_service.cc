@@ -11,6 +11,7 @@
 
 #include "engine/base/no_throw.h"
 #include "engine/base/status_macros.h"
+#include "engine/tuner.h"
 #include "server/codec.h"
 #include "server/import/graph/vocabulary.h"
 #include "server/inference.h"
@@ -22,6 +23,7 @@ namespace quern::server {
 namespace {
 
 constexpr int kMaxRuns = 1'000'000;
+constexpr int kMaxCandidates = 1000;
 
 // Sends the engine's progress along `stream`.
 template <typename Response>
@@ -88,6 +90,8 @@ void GraphService::AddTo(GrpcMethods& methods) {
   };
   add("Describe", &GraphService::Describe);
   add("Unpublish", &GraphService::Unpublish);
+  add("ExportTuning", &GraphService::ExportTuning);
+  add("ImportTuning", &GraphService::ImportTuning);
   add("ListDevices", &GraphService::ListDevices);
   add("DescribeVocabulary", &GraphService::DescribeVocabulary);
   const auto add_stream =
@@ -104,6 +108,7 @@ void GraphService::AddTo(GrpcMethods& methods) {
   add_stream("Execute", &GraphService::Execute);
   add_stream("Explain", &GraphService::Explain);
   add_stream("Benchmark", &GraphService::Benchmark);
+  add_stream("Tune", &GraphService::Tune);
   methods[path("Submit")] = Authorized(
       authorizer, Access::kGraph,
       [this](const std::shared_ptr<GrpcCall>& call) {
@@ -426,6 +431,78 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
   }
   for (const Note& note : model->notes()) *report.add_notes() = ToProto(note);
   return report;
+}
+
+void GraphService::Tune(v1::TuneRequest request,
+                        const StreamPtr<v1::TuneResponse>& stream) {
+  RunOn<v1::TuneResponse>(
+      *parts_.measurements, nullptr, stream,
+      [this, stream, request = std::move(request)] {
+        auto report = base::NoThrow(
+            [&] { return TuneKernels(request, *stream, ProgressTo(stream)); });
+        if (report.ok()) {
+          v1::TuneResponse message;
+          *message.mutable_report() = *std::move(report);
+          stream->Send(std::move(message));
+        }
+        stream->End(report.status());
+      });
+}
+
+absl::StatusOr<v1::TuneReport> GraphService::TuneKernels(
+    const v1::TuneRequest& request,
+    const ResponseStream<v1::TuneResponse>& stream, const Progress& progress) {
+  if (request.runs() < 0 || request.runs() > kMaxRuns ||
+      request.candidates() < 0 || request.candidates() > kMaxCandidates) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected at most ", kMaxRuns, " runs and ", kMaxCandidates,
+        " candidates, got ", request.runs(), " and ", request.candidates()));
+  }
+  QUERN_ASSIGN_OR_RETURN(const Found found, FindSubject(request.subject()));
+  TuneOptions options;
+  if (request.runs() > 0) options.runs = request.runs();
+  if (request.candidates() > 0) options.candidates = request.candidates();
+  options.cancelled = [&stream] {
+    return stream.cancelled() || absl::Now() > stream.call().deadline;
+  };
+  // What the inputs are called and in which order, a loaded model tells.
+  std::shared_ptr<const Model> model;
+  if (found.model != nullptr) {
+    model = {found.model, &found.model->model()};
+  } else {
+    QUERN_ASSIGN_OR_RETURN(
+        model, parts_.engine->Load(found.graph, found.options, progress));
+  }
+  QUERN_ASSIGN_OR_RETURN(const Inputs inputs,
+                         DecodeInputs(request.inputs(), model->inputs()));
+  model = nullptr;  // Its memory is for those that are measured.
+  QUERN_ASSIGN_OR_RETURN(const TuneReport tuned,
+                         quern::Tune(*parts_.engine, found.graph, found.options,
+                                     inputs.views, options, progress));
+  v1::TuneReport report = ToProto(tuned);
+  report.set_device(found.options.device);
+  report.set_threads(ThreadsOf(*parts_.engine, found.options.device));
+  return report;
+}
+
+absl::Status GraphService::ExportTuning(const v1::ExportTuningRequest&,
+                                        v1::ExportTuningResponse& response) {
+  response.set_text(parts_.engine->tuning().Export());
+  if (static_cast<int64_t>(response.ByteSizeLong()) >
+      parts_.max_message_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the table has ", response.text().size(),
+                     " bytes, copy the file tuning.tsv from the cache folder"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GraphService::ImportTuning(const v1::ImportTuningRequest& request,
+                                        v1::ImportTuningResponse& response) {
+  QUERN_ASSIGN_OR_RETURN(const int choices,
+                         parts_.engine->tuning().Import(request.text()));
+  response.set_choices(choices);
+  return absl::OkStatus();
 }
 
 absl::Status GraphService::ListDevices(const v1::ListDevicesRequest&,

@@ -73,6 +73,11 @@ class GraphService {
                const StreamPtr<v1::ExplainResponse>& stream);
   void Benchmark(v1::BenchmarkRequest request,
                  const StreamPtr<v1::BenchmarkResponse>& stream);
+  void Tune(v1::TuneRequest request, const StreamPtr<v1::TuneResponse>& stream);
+  absl::Status ExportTuning(const v1::ExportTuningRequest& request,
+                            v1::ExportTuningResponse& response);
+  absl::Status ImportTuning(const v1::ImportTuningRequest& request,
+                            v1::ImportTuningResponse& response);
 
   // The calls, to their ends.
   absl::StatusOr<v1::PublishResult> PublishGraph(
@@ -86,6 +91,9 @@ class GraphService {
       const v1::BenchmarkRequest& request,
       const ResponseStream<v1::BenchmarkResponse>& stream,
       const Progress& progress);
+  absl::StatusOr<v1::TuneReport> TuneKernels(
+      const v1::TuneRequest& request,
+      const ResponseStream<v1::TuneResponse>& stream, const Progress& progress);
 
   // The subject's model, loaded if need be.
   absl::StatusOr<GraphStore::Load> Load(const v1::Subject& subject,

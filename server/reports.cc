@@ -20,6 +20,15 @@ double Roofline(const KernelReport& kernel) {
   return seconds > 0 ? kernel.roofline_seconds / seconds : 0;
 }
 
+v1::MeasuredTime ToProto(const MeasuredTime& time) {
+  v1::MeasuredTime proto;
+  proto.set_count(time.count);
+  proto.set_median_us(time.median / kNsPerUs);
+  proto.set_mean_us(time.mean / kNsPerUs);
+  proto.set_stdev_us(time.stdev / kNsPerUs);
+  return proto;
+}
+
 }  // namespace
 
 v1::TensorSpec ToProto(const TensorSpec& spec) {
@@ -106,6 +115,29 @@ std::vector<v1::KernelStatistics> ToProto(
     return a.share() > b.share();
   });
   return all;
+}
+
+v1::TuneReport ToProto(const TuneReport& report) {
+  v1::TuneReport proto;
+  for (const TunedKernel& kernel : report.kernels) {
+    v1::TunedKernel* out = proto.add_kernels();
+    out->set_name(kernel.name);
+    out->set_summary(kernel.summary);
+    out->set_launches_per_run(kernel.launches);
+    out->set_measured(kernel.measured);
+    out->set_estimated_as(kernel.estimated_as);
+    out->set_chosen_as(kernel.chosen_as);
+    *out->mutable_estimated() = ToProto(kernel.estimated);
+    *out->mutable_chosen() = ToProto(kernel.chosen);
+  }
+  proto.set_skipped(report.skipped);
+  *proto.mutable_run_estimated() = ToProto(report.run_estimated);
+  *proto.mutable_run_chosen() = ToProto(report.run_chosen);
+  proto.set_kept(report.kept);
+  proto.set_seconds(report.seconds);
+  proto.set_compiled(report.compiled);
+  proto.set_interrupted(report.interrupted);
+  return proto;
 }
 
 v1::Latency LatencyOf(const telemetry::Distribution& time, double unit_ns) {

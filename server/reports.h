@@ -10,6 +10,7 @@
 
 #include "engine/engine.h"
 #include "engine/telemetry/distribution.h"
+#include "engine/tuner.h"
 #include "proto/quern/v1/graph_service.pb.h"
 #include "proto/quern/v1/statistics.pb.h"
 
@@ -19,6 +20,8 @@ namespace quern::server {
 [[nodiscard]] v1::LoadReport ToProto(const CompileReport& report);
 [[nodiscard]] v1::Note ToProto(const Note& note);
 [[nodiscard]] v1::Device ToProto(const DeviceReport& report);
+// Without the device.
+[[nodiscard]] v1::TuneReport ToProto(const TuneReport& report);
 
 // The kernels, those that take the most time first, with their shares of the
 // time of a run, their places under the roofline of their device, and those of

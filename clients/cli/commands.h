@@ -39,6 +39,10 @@ struct Options {
   int threads = 0;
   int warmup = 10;
   int runs = 100;
+  int tune_runs = 20;
+  int candidates = 10;         // Of tune.
+  std::string export_file;     // Of tune.
+  std::string import_file;     // Of tune.
   std::string cache_dir;       // Of a started server.
   bool has_cache_dir = false;  // Otherwise the server's default.
   double period_s = 1;         // Of top.
@@ -81,6 +85,7 @@ class ProgressLine {
 
 [[nodiscard]] absl::Status Run(const Options& options);
 [[nodiscard]] absl::Status Bench(const Options& options);
+[[nodiscard]] absl::Status Tune(const Options& options);
 [[nodiscard]] absl::Status Explain(const Options& options);
 [[nodiscard]] absl::Status ListModels(const Options& options);
 [[nodiscard]] absl::Status ListDevices(const Options& options);

@@ -106,6 +106,24 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
 
+  auto* tune = app.add_subcommand(
+      "tune",
+      "measure what the kernels of a model could be, and keep what is better");
+  AddModel(tune, o, false);
+  AddDevice(tune, o);
+  AddInputs(tune, o, sizes);
+  tune->add_option("--runs", o.tune_runs, "runs in each comparison")
+      ->check(CLI::Range(2, 1'000'000))
+      ->capture_default_str();
+  tune->add_option("--candidates", o.candidates,
+                   "choices to measure for each kernel")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  tune->add_option("--export", o.export_file,
+                   "file for what was found, for another server");
+  tune->add_option("--import", o.import_file, "file of another server")
+      ->check(CLI::ExistingFile);
+
   auto* explain =
       app.add_subcommand("explain", "show what the compiler made of a model");
   AddModel(explain, o);
@@ -178,6 +196,7 @@ int Main(int argc, char** argv) {
   if (unload->parsed()) return Report(Unload(o));
   if (stats->parsed()) return Report(Stats(o));
   if (bench->parsed()) return Report(Bench(o));
+  if (tune->parsed()) return Report(Tune(o));
   if (explain->parsed()) return Report(Explain(o));
   if (models->parsed()) return Report(ListModels(o));
   if (devices->parsed()) return Report(ListDevices(o));

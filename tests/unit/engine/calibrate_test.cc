@@ -106,5 +106,19 @@ TEST(Peaks, RoundedAreTheSameForNearFigures) {
   EXPECT_NEAR(one.Rounded().flops / one.flops, 1, 0.025);
 }
 
+TEST_F(CalibrateTest, FindsOutThatADeviceDoesMoreThanWasMeasured) {
+  const auto kept = [&](const runtime::KernelSource& source) {
+    return backend_->codegen().Assemble(source, device_.target());
+  };
+  // Launches of this device take no time at all.
+  const auto more = DoesMoreThan({1e6, {}}, device_, backend_->codegen(), kept);
+  ASSERT_TRUE(more.ok()) << more.status();
+  EXPECT_TRUE(*more);
+  const auto less =
+      DoesMoreThan({1e30, {}}, device_, backend_->codegen(), kept);
+  ASSERT_TRUE(less.ok()) << less.status();
+  EXPECT_FALSE(*less);
+}
+
 }  // namespace
 }  // namespace quern
