@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <sched.h>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -126,6 +127,7 @@ class ThreadPool {
   absl::Status ReserveAll(int64_t scratch_bytes);
   void TakeTurn();
   void EndTurn();
+  void KeepOffThisCpu();
   void WorkerMain(int index);
   bool WaitForWork(int index);
   void ClaimAndRun(int index);
@@ -133,12 +135,14 @@ class ThreadPool {
 
   int threads_;
   const int spin_us_;
+  cpu_set_t cpus_;  // That this process may use; none if that is not known.
 
   // Written by the one whose turn it is while no chunk is left; read by those
   // who have claimed a chunk.
   Loop loop_;
   uint64_t loop_number_ = 0;
   int64_t reserved_scratch_ = 0;
+  int caller_cpu_ = -1;  // Where no worker may run; -1: they may anywhere.
 
   alignas(64) std::atomic<uint64_t> claims_{0};
   alignas(64) std::atomic<uint32_t> unfinished_{0};  // A futex.

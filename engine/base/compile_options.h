@@ -28,7 +28,7 @@ struct CompileOptions {
   // Sizes for free dimensions, by name; those not named stay free.
   std::vector<std::pair<std::string, int64_t>> sizes;
   // Of kernels on `device`; null: those that the engine keeps.
-  std::shared_ptr<const Choices> choices;
+  std::shared_ptr<const Choices> choices = nullptr;
   // Runs the verifier of the level after every pass.
   bool verify = true;
   // Keeps the text of the graph after each pass, for explain.

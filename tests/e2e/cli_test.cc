@@ -7,6 +7,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <pty.h>
 #include <thread>
@@ -61,6 +63,11 @@ void WriteUnsupportedTest(const std::string& folder) {
             TensorFile("x", {1, 2}, {1, 0}));
   WriteFile(folder + "/test_data_set_0/output_0.pb",
             TensorFile("y", {1, 3}, {0, 0, 0}));
+}
+
+std::string Content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 class Cli : public ::testing::Test {
@@ -200,6 +207,49 @@ TEST_F(Cli, BenchPrintsOneObjectForPrograms) {
   }
 }
 
+TEST_F(Cli, TuneMeasuresKernelsAndTellsWhatItCost) {
+  WriteFile(Path("model.onnx"), PerceptronFile());
+  const std::vector<std::string> tune = {
+      "tune",     Path("model.onnx"), "--inputs", "random",       "--dim",
+      "batch=64", "--runs",           "5",        "--candidates", "3"};
+  const Finished text = Quern(tune);
+  ASSERT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("outer product, tile"));
+  EXPECT_THAT(text.out, HasSubstr("kernels compiled"));
+  std::vector<std::string> for_programs = tune;
+  for_programs.push_back("--json");
+  const Finished finished = Quern(for_programs);
+  ASSERT_EQ(finished.exit_code, 0) << finished.err;
+  const auto json = nlohmann::json::parse(finished.out);
+  EXPECT_EQ(json["device"], "cpu");
+  EXPECT_GT(json["seconds"], 0);
+  EXPECT_EQ(json["run"]["estimated"]["count"], 5);
+  ASSERT_FALSE(json["kernels"].empty());
+  EXPECT_EQ(json["kernels"][0]["measured"], 3);
+  EXPECT_GT(json["kernels"][0]["estimated"]["median_us"], 0);
+  EXPECT_GT(json["kernels"][0]["chosen"]["median_us"], 0);
+}
+
+TEST_F(Cli, TuningTravelsFromOneServerToAnother) {
+  const std::string table =
+      "quern tuning 1\nsome cpu\t00ff:01\ta tile\t20\t5\t5.5\t1\t20\t4\t4\t1\n";
+  WriteFile(Path("in.tsv"), table);
+  const Finished import = Quern({"tune", "--import", Path("in.tsv")});
+  ASSERT_EQ(import.exit_code, 0) << import.err;
+  EXPECT_EQ(import.out, "1 choices taken\n");
+  // Of another server with the same cache folder.
+  const Finished out = Quern({"tune", "--export", Path("out.tsv")});
+  ASSERT_EQ(out.exit_code, 0) << out.err;
+  EXPECT_EQ(Content(Path("out.tsv")), table);
+
+  WriteFile(Path("wrong.tsv"), table + "rubbish\n");
+  const Finished wrong = Quern({"tune", "--import", Path("wrong.tsv")});
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_THAT(wrong.err,
+              HasSubstr("INVALID_ARGUMENT: this is no tuning table: line 3 is "
+                        "'rubbish'"));
+}
+
 TEST_F(Cli, CommandsTalkToAServerThatRuns) {
   WriteFile(Path("models/mlp/1/model.onnx"), PerceptronFile());
   Daemon daemon({"--model-repository", Path("models")});
@@ -236,6 +286,8 @@ TEST_F(Cli, WhatIsWrongIsSaidOnTheStandardError) {
       {{"check", "/nonexistent"}, 1, "there is no model.onnx in or below"},
       {{"run", "x.onnx", "--dim", "n"}, 2, "--dim: expected NAME=N, got n"},
       {{"frobnicate"}, 2, "A subcommand is required"},
+      {{"tune"}, 1, "expected one of MODEL, --export and --import"},
+      {{"tune", "x.onnx", "--runs", "1"}, 2, "--runs"},
       {{}, 2, "subcommand"},
       {{"--server", "127.0.0.1:1", "devices"}, 1, "UNAVAILABLE"},
   };

@@ -2,9 +2,11 @@
 #include "backends/cpu/thread_pool.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <sched.h>
 #include <set>
 #include <thread>
 #include <vector>
@@ -170,6 +172,37 @@ TEST(ThreadPool, FlushesDenormalsInsideOfLoopsOnly) {
 TEST(ThreadPool, HasAtLeastTheCaller) {
   EXPECT_EQ(ThreadPool(0, 0).threads(), 1);
   EXPECT_EQ(ThreadPool(3, 0).threads(), 3);
+}
+
+TEST(ThreadPool, KeepsItsThreadsOffTheCpuOfTheCaller) {
+  cpu_set_t all;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
+  if (CPU_COUNT(&all) < 2) GTEST_SKIP() << "this process has one CPU";
+  ThreadPool pool(2, 0);
+  // Until a thread of the pool has got a chunk.
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<int> usable{0};
+  while (usable == 0) {
+    ASSERT_TRUE(
+        pool.ParallelFor(2, 0, 0,
+                         [&](int64_t, int64_t, void*) {
+                           const auto until = std::chrono::steady_clock::now() +
+                                              std::chrono::milliseconds(5);
+                           if (std::this_thread::get_id() != caller) {
+                             cpu_set_t mine;
+                             sched_getaffinity(0, sizeof(mine), &mine);
+                             usable = CPU_COUNT(&mine);
+                           }
+                           while (std::chrono::steady_clock::now() < until) {
+                           }
+                         })
+            .ok());
+  }
+  EXPECT_EQ(usable, CPU_COUNT(&all) - 1);
+  // The caller's own are as they were.
+  cpu_set_t own;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(own), &own), 0);
+  EXPECT_TRUE(CPU_EQUAL(&own, &all));
 }
 
 TEST(UsableThreads, AreNoMoreThanWanted) {
