@@ -554,6 +554,13 @@ class Compiler {
                           " vectors; it has ", cost.operations, " and ",
                           cost.live_vectors)});
       }
+      if (!plan.choices.empty() && plan.choice != plan.choices.front()) {
+        out_.notes.push_back(
+            {"tuned", kernel.name,
+             absl::StrCat("chosen by measurement: ", plan.choice,
+                          "; by estimate it would be ",
+                          plan.choices.front())});
+      }
       plan.operations = cost.operations;
       plan.live_vectors = cost.live_vectors;
       QUERN_ASSIGN_OR_RETURN(plan.grid,

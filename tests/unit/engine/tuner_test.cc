@@ -312,6 +312,8 @@ TEST_F(RealEngine, LoadsWithWhatWasKept) {
   ASSERT_TRUE(after.ok()) << after.status();
   EXPECT_NE(*(*after)->Explain(Stage::kKernel, ""),
             *(*before)->Explain(Stage::kKernel, ""));
+  ASSERT_FALSE((*after)->notes().empty());
+  EXPECT_EQ((*after)->notes()[0].kind, "tuned");
   EXPECT_EQ(engine_->KeepChoices("gpu", {}).code(),
             absl::StatusCode::kNotFound);
 }
