@@ -558,8 +558,7 @@ class Compiler {
         out_.notes.push_back(
             {"tuned", kernel.name,
              absl::StrCat("chosen by measurement: ", plan.choice,
-                          "; by estimate it would be ",
-                          plan.choices.front())});
+                          "; by estimate it would be ", plan.choices.front())});
       }
       plan.operations = cost.operations;
       plan.live_vectors = cost.live_vectors;

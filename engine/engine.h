@@ -33,7 +33,8 @@ namespace quern {
 
 // What the compiler decided that an operator may care about.
 struct Note {
-  std::string kind;    // A word for labels: "split", "budget", "tuned", "degraded".
+  std::string
+      kind;  // A word for labels: "split", "budget", "tuned", "degraded".
   std::string kernel;  // The kernel it is about; empty if the whole model.
   std::string text;    // One sentence.
 };
