@@ -135,18 +135,26 @@ absl::Status TuningTable::Add(const std::vector<TunedChoice>& choices) {
     }
   }
   base::MutexLock lock(&mutex_);
+  Rows rows = rows_;
   if (!path_.empty()) {
     QUERN_ASSIGN_OR_RETURN(Rows others, ReadFile());
-    for (auto& [key, row] : others) rows_[key] = std::move(row);
+    for (auto& [key, row] : others) rows[key] = std::move(row);
   }
   for (const TunedChoice& choice : choices) {
-    rows_[{choice.device, choice.kernel}] = choice;
+    rows[{choice.device, choice.kernel}] = choice;
   }
+  const std::string text = TextOf(rows);
+  if (text.size() > kMostBytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the tuning table would have ", text.size(),
+                     " bytes, at most ", kMostBytes, " are kept"));
+  }
+  rows_ = std::move(rows);
   if (path_.empty()) return absl::OkStatus();
   // Whole or not at all, whatever happens meanwhile.
   const std::string fresh = absl::StrCat(path_, ".", getpid());
   std::ofstream file(fresh, std::ios::binary | std::ios::trunc);
-  file << TextOf(rows_);
+  file << text;
   file.close();
   std::error_code error;
   if (file) std::filesystem::rename(fresh, path_, error);

@@ -53,6 +53,7 @@ class TuningTable {
       const std::string& device) const;
 
   // Takes choices over what is there, and what others have written since.
+  // kResourceExhausted, and none is taken, for more than 64 MiB of text.
   [[nodiscard]] absl::Status Add(const std::vector<TunedChoice>& choices);
 
   // All of it, for Import elsewhere.

@@ -23,6 +23,8 @@ namespace quern::server {
 namespace {
 
 constexpr int kMaxRuns = 1'000'000;
+// The tuner remembers each of them, by kernel.
+constexpr int kMaxTuneRuns = 1000;
 constexpr int kMaxCandidates = 1000;
 
 // Sends the engine's progress along `stream`.
@@ -452,10 +454,10 @@ void GraphService::Tune(v1::TuneRequest request,
 absl::StatusOr<v1::TuneReport> GraphService::TuneKernels(
     const v1::TuneRequest& request,
     const ResponseStream<v1::TuneResponse>& stream, const Progress& progress) {
-  if (request.runs() < 0 || request.runs() > kMaxRuns ||
+  if (request.runs() < 0 || request.runs() > kMaxTuneRuns ||
       request.candidates() < 0 || request.candidates() > kMaxCandidates) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "expected at most ", kMaxRuns, " runs and ", kMaxCandidates,
+        "expected at most ", kMaxTuneRuns, " runs and ", kMaxCandidates,
         " candidates, got ", request.runs(), " and ", request.candidates()));
   }
   QUERN_ASSIGN_OR_RETURN(const Found found, FindSubject(request.subject()));
@@ -475,6 +477,12 @@ absl::StatusOr<v1::TuneReport> GraphService::TuneKernels(
   }
   QUERN_ASSIGN_OR_RETURN(const Inputs inputs,
                          DecodeInputs(request.inputs(), model->inputs()));
+  // As in a request: within the limits, and of the model's shapes.
+  QUERN_ASSIGN_OR_RETURN(std::vector<int> all,
+                         SelectOutputs({}, model->outputs()));
+  QUERN_RETURN_IF_ERROR(
+      Prepare(*model, inputs.views, std::move(all), parts_.max_message_bytes)
+          .status());
   model = nullptr;  // Its memory is for those that are measured.
   QUERN_ASSIGN_OR_RETURN(const TuneReport tuned,
                          quern::Tune(*parts_.engine, found.graph, found.options,

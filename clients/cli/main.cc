@@ -113,7 +113,7 @@ int Main(int argc, char** argv) {
   AddDevice(tune, o);
   AddInputs(tune, o, sizes);
   tune->add_option("--runs", o.tune_runs, "runs in each comparison")
-      ->check(CLI::Range(2, 1'000'000))
+      ->check(CLI::Range(2, 1000))
       ->capture_default_str();
   tune->add_option("--candidates", o.candidates,
                    "choices to measure for each kernel")

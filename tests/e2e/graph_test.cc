@@ -315,6 +315,36 @@ TEST_F(Graphs, ABenchmarkReportsColdAndCachedLoadsAndItsKernels) {
   EXPECT_NEAR(share, 1, 1e-9);
 }
 
+TEST_F(Graphs, ATuningThatMakesNoSenseIsRefused) {
+  v1::TuneRequest good;
+  good.mutable_subject()->set_graph_id(SubmitText(
+      "inputs { name: 'x' data_type: DATA_TYPE_F32 dims { constant: 333 } } "
+      "nodes { op: 'quern.gelu@1' operands: 'x' results: 'y' } "
+      "outputs { name: 'y' }"));
+  v1::ExecuteRequest inputs;
+  AddFloats(inputs, "x", {333}, std::vector<float>(333, 0.5F));
+  *good.mutable_inputs() = inputs.inputs();
+  const auto answer = [&](const v1::TuneRequest& request) {
+    grpc::ClientContext context;
+    const auto reader = daemon_->graphs().Tune(&context, request);
+    v1::TuneResponse message;
+    while (reader->Read(&message)) {
+    }
+    return reader->Finish();
+  };
+  // Nothing can be chosen here, and that is no error.
+  EXPECT_TRUE(answer(good).ok());
+  v1::TuneRequest too_many = good;
+  too_many.set_runs(5000);
+  EXPECT_THAT(answer(too_many).error_message(), HasSubstr("at most 1000 runs"));
+  v1::TuneRequest nothing = good;
+  nothing.clear_inputs();
+  EXPECT_EQ(answer(nothing).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  v1::TuneRequest unknown = good;
+  unknown.mutable_subject()->mutable_model()->set_name("nope");
+  EXPECT_EQ(answer(unknown).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
 TEST_F(Graphs, DevicesAndVocabularyAreListed) {
   v1::ListDevicesResponse devices;
   grpc::ClientContext c1;

@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -98,6 +100,20 @@ TEST_F(TuningTables, SayWhichLineOfAFileIsWrong) {
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(status.message(), HasSubstr(path_ + ": line 2 is 'what'"));
   EXPECT_THAT(status.message(), HasSubstr("mend or delete it"));
+}
+
+TEST_F(TuningTables, TakeNoMoreThanCanBeReadAgain) {
+  const auto table = Open(path_);
+  const std::string long_choice(1000, 'x');
+  std::vector<TunedChoice> many;
+  for (int i = 0; i < 70'000; ++i) {
+    many.push_back(Choice("a", absl::StrCat("k", i), long_choice));
+  }
+  EXPECT_EQ(table->Add(many).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(*table->ChoicesFor("a"), IsEmpty());
+  many.resize(1000);
+  EXPECT_TRUE(table->Add(many).ok());
+  EXPECT_THAT(*Open(path_)->ChoicesFor("a"), ::testing::SizeIs(1000));
 }
 
 TEST_F(TuningTables, SayThatAChoiceCouldNotBeWritten) {
