@@ -129,35 +129,28 @@ class Tuner {
       QUERN_RETURN_IF_ERROR(MeasureRound(estimated, round));
     }
 
-    // All winners at once, and then those that still are.
+    // All winners at once, until each of them still is one.
     base::Choices winners;
     for (const Candidate& candidate : candidates_) {
       if (candidate.best > 0) {
         winners[candidate.identity] = candidate.choices[candidate.best];
       }
     }
-    QUERN_ASSIGN_OR_RETURN(Entrant chosen, Load(winners));
-    Say("confirm choices", rounds_);
-    QUERN_RETURN_IF_ERROR(Race({&estimated, &chosen}));
-    std::vector<TunedChoice> kept;
-    for (const Candidate& candidate : candidates_) {
-      if (candidate.best == 0) continue;
-      TunedChoice choice;
-      choice.kernel = candidate.identity;
-      choice.choice = candidate.choices[candidate.best];
-      choice.estimated = Time(estimated, candidate.identity);
-      choice.chosen = Time(chosen, candidate.identity);
-      if (IsGain(RatioOf(SamplesOf(estimated, candidate.identity),
-                         SamplesOf(chosen, candidate.identity)))) {
-        kept.push_back(std::move(choice));
-      } else {
-        winners.erase(candidate.identity);
-      }
-    }
-    if (kept.size() < CountBest()) {
+    Entrant chosen;
+    for (size_t before = winners.size() + 1; winners.size() < before;) {
+      before = winners.size();
+      Say("confirm choices", rounds_);
       QUERN_ASSIGN_OR_RETURN(chosen, Load(winners));
-      Say("measure the result", rounds_);
       QUERN_RETURN_IF_ERROR(Race({&estimated, &chosen}));
+      std::erase_if(winners, [&](const auto& winner) {
+        return !IsGain(RatioOf(SamplesOf(estimated, winner.first),
+                               SamplesOf(chosen, winner.first)));
+      });
+    }
+    std::vector<TunedChoice> kept;
+    for (const auto& [kernel, choice] : winners) {
+      kept.push_back(
+          {"", kernel, choice, Time(estimated, kernel), Time(chosen, kernel)});
     }
     Describe(estimated, chosen);
     if (!kept.empty()) {
@@ -323,11 +316,6 @@ class Tuner {
       candidate.best_ratio = ratio.median;
     }
     return absl::OkStatus();
-  }
-
-  size_t CountBest() const {
-    return std::count_if(candidates_.begin(), candidates_.end(),
-                         [](const Candidate& c) { return c.best > 0; });
   }
 
   void Describe(const Entrant& estimated, const Entrant& chosen) {
