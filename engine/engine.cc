@@ -449,8 +449,9 @@ class EngineImpl : public Engine {
     for (const OpenDevice& device : devices_) {
       targets.push_back(
           {device.name, device.device->target(), &device.backend->codegen(),
-           options.choices != nullptr ? options.choices
-                                      : tuning_->ChoicesFor(KindOf(device))});
+           options.choices != nullptr && device.name == options.device
+               ? options.choices
+               : tuning_->ChoicesFor(KindOf(device))});
     }
     QUERN_ASSIGN_OR_RETURN(CompiledGraph compiled,
                            Compile(*graph, options, targets));

@@ -175,6 +175,11 @@ class Tuner {
     if (progress_ != nullptr) progress_(what, done, rounds_);
   }
 
+  // True for those that choices are about: of a request, on the device.
+  bool IsTunable(const KernelReport& kernel) const {
+    return !kernel.at_load && kernel.device == options_.device;
+  }
+
   absl::StatusOr<Entrant> Load(const base::Choices& choices) {
     base::CompileOptions options = options_;
     options.choices = std::make_shared<base::Choices>(choices);
@@ -184,7 +189,7 @@ class Tuner {
     report_.compiled += entrant.model->compile_report().compiled;
     entrant.kernels = entrant.model->Kernels();
     for (size_t i = 0; i < entrant.kernels.size(); ++i) {
-      if (entrant.kernels[i].at_load) continue;
+      if (!IsTunable(entrant.kernels[i])) continue;
       entrant.number[entrant.kernels[i].identity] = static_cast<int>(i);
     }
     return entrant;
@@ -272,7 +277,7 @@ class Tuner {
   void FindCandidates(const Entrant& estimated) {
     const double run = TimeOf(estimated.of_run).median;
     for (const KernelReport& kernel : estimated.kernels) {
-      if (kernel.at_load) continue;
+      if (!IsTunable(kernel)) continue;
       const double time = Time(estimated, kernel.identity).median;
       const double least = kernel.roofline_seconds * 1e9 * kernel.launches;
       if (kernel.choices.size() < 2 || time < kLeastShare * run ||
@@ -303,7 +308,9 @@ class Tuner {
     absl::StatusOr<Entrant> challenger = Load(choices);
     if (absl::IsResourceExhausted(challenger.status()) ||
         absl::IsInternal(challenger.status())) {
-      return absl::OkStatus();  // It cannot win.
+      ++report_.failed;
+      report_.failure = std::string(challenger.status().message());
+      return absl::OkStatus();
     }
     QUERN_RETURN_IF_ERROR(challenger.status());
     QUERN_RETURN_IF_ERROR(Race({&estimated, &*challenger}));
@@ -353,7 +360,6 @@ class Tuner {
   Binding binding_;
   std::vector<std::string> outputs_;
   std::vector<void*> targets_;
-  std::vector<int64_t> kernel_ns_;
   std::vector<Candidate> candidates_;
   int rounds_ = 0;
   TuneReport report_;

@@ -48,6 +48,8 @@ struct TuneReport {
   MeasuredTime run_chosen;     // and with those that won.
   int compiled = 0;            // Kernels compiled on the way.
   int interrupted = 0;  // Turns not counted: others came between most there.
+  int failed = 0;       // Rounds whose choices could not be loaded.
+  std::string failure;  // Why, of the last of them.
   double seconds = 0;   // All of it.
   int kept = 0;         // Choices that the engine keeps from now on.
 };
@@ -55,8 +57,8 @@ struct TuneReport {
 // Measures `graph` with these inputs and has the engine keep what is better
 // than it would choose by itself. Takes as long as compiling the model
 // `candidates` times and running it twice as often as `runs` says for each.
-// kCancelled if it was; else errors of loading and running. A choice with which
-// a kernel cannot be compiled loses.
+// kCancelled if it was; else errors of loading and running. A round of choices
+// that cannot be compiled or loaded is not measured, and the report says so.
 [[nodiscard]] absl::StatusOr<TuneReport> Tune(
     Engine& engine, const std::shared_ptr<const graph::Graph>& graph,
     const base::CompileOptions& options, absl::Span<const TensorView> inputs,

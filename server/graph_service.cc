@@ -39,14 +39,32 @@ Progress ProgressTo(std::shared_ptr<ResponseStream<Response>> stream) {
   };
 }
 
-// Runs `work` for `owner` on `queue`; `work` ends the stream.
-template <typename Response>
-void RunOn(WorkQueue& queue, const void* owner,
-           const std::shared_ptr<ResponseStream<Response>>& stream,
-           std::function<void()> work) {
-  const absl::Status accepted = queue.Add(owner, std::move(work));
+// Runs `work` for `owner` on `queue`. What it makes is put into a message by
+// `put`, the last one of the stream, which ends with the status of `work`.
+template <typename Response, typename Work, typename Put>
+void AnswerOn(WorkQueue& queue, const void* owner,
+              const std::shared_ptr<ResponseStream<Response>>& stream,
+              Work work, Put put) {
+  const absl::Status accepted =
+      queue.Add(owner, [stream, work = std::move(work), put] {
+        auto result = base::NoThrow(work);
+        if (result.ok()) {
+          Response message;
+          put(message, *std::move(result));
+          stream->Send(std::move(message));
+        }
+        stream->End(result.status());
+      });
   if (!accepted.ok()) stream->End(accepted);
 }
+
+// Puts what was made into the field of that name.
+constexpr auto kAsResult = [](auto& message, auto result) {
+  *message.mutable_result() = std::move(result);
+};
+constexpr auto kAsReport = [](auto& message, auto report) {
+  *message.mutable_report() = std::move(report);
+};
 
 int ThreadsOf(const Engine& engine, const std::string& device) {
   for (const DeviceReport& report : engine.Devices()) {
@@ -168,18 +186,12 @@ absl::Status GraphService::Describe(const v1::DescribeRequest& request,
 
 void GraphService::Publish(v1::PublishRequest request,
                            const StreamPtr<v1::PublishResponse>& stream) {
-  RunOn<v1::PublishResponse>(
+  AnswerOn(
       *parts_.loads, nullptr, stream,
       [this, stream, request = std::move(request)] {
-        auto result = base::NoThrow(
-            [&] { return PublishGraph(request, ProgressTo(stream)); });
-        if (result.ok()) {
-          v1::PublishResponse message;
-          *message.mutable_result() = *std::move(result);
-          stream->Send(std::move(message));
-        }
-        stream->End(result.status());
-      });
+        return PublishGraph(request, ProgressTo(stream));
+      },
+      kAsResult);
 }
 
 absl::StatusOr<v1::PublishResult> GraphService::PublishGraph(
@@ -235,22 +247,16 @@ void GraphService::Execute(v1::ExecuteRequest request,
   }
   // What has to be loaded first does not stand in the way of other requests.
   WorkQueue& queue = found->model == nullptr ? *parts_.loads : *parts_.requests;
-  RunOn<v1::ExecuteResponse>(
+  AnswerOn(
       queue, found->model.get(), stream,
-      [this, stream, request = std::move(request)] {
+      [this, stream,
+       request = std::move(request)]() -> absl::StatusOr<v1::ExecuteResult> {
         if (stream->call().cancelled()) {
-          stream->End(absl::CancelledError("the client has gone"));
-          return;
+          return absl::CancelledError("the client has gone");
         }
-        auto result = base::NoThrow(
-            [&] { return Run(request, stream->call(), ProgressTo(stream)); });
-        if (result.ok()) {
-          v1::ExecuteResponse message;
-          *message.mutable_result() = *std::move(result);
-          stream->Send(std::move(message));
-        }
-        stream->End(result.status());
-      });
+        return Run(request, stream->call(), ProgressTo(stream));
+      },
+      kAsResult);
 }
 
 absl::StatusOr<v1::ExecuteResult> GraphService::Run(
@@ -316,17 +322,13 @@ absl::StatusOr<v1::ExecuteResult> GraphService::Run(
 
 void GraphService::Explain(v1::ExplainRequest request,
                            const StreamPtr<v1::ExplainResponse>& stream) {
-  RunOn<v1::ExplainResponse>(
+  AnswerOn(
       *parts_.loads, nullptr, stream,
       [this, stream, request = std::move(request)] {
-        auto text = base::NoThrow(
-            [&] { return ExplainStage(request, ProgressTo(stream)); });
-        if (text.ok()) {
-          v1::ExplainResponse message;
-          message.set_text(*std::move(text));
-          stream->Send(std::move(message));
-        }
-        stream->End(text.status());
+        return ExplainStage(request, ProgressTo(stream));
+      },
+      [](v1::ExplainResponse& message, std::string text) {
+        message.set_text(std::move(text));
       });
 }
 
@@ -346,18 +348,12 @@ absl::StatusOr<std::string> GraphService::ExplainStage(
 
 void GraphService::Benchmark(v1::BenchmarkRequest request,
                              const StreamPtr<v1::BenchmarkResponse>& stream) {
-  RunOn<v1::BenchmarkResponse>(
+  AnswerOn(
       *parts_.measurements, nullptr, stream,
       [this, stream, request = std::move(request)] {
-        auto report = base::NoThrow(
-            [&] { return Measure(request, *stream, ProgressTo(stream)); });
-        if (report.ok()) {
-          v1::BenchmarkResponse message;
-          *message.mutable_report() = *std::move(report);
-          stream->Send(std::move(message));
-        }
-        stream->End(report.status());
-      });
+        return Measure(request, *stream, ProgressTo(stream));
+      },
+      kAsReport);
 }
 
 absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
@@ -437,18 +433,12 @@ absl::StatusOr<v1::BenchmarkReport> GraphService::Measure(
 
 void GraphService::Tune(v1::TuneRequest request,
                         const StreamPtr<v1::TuneResponse>& stream) {
-  RunOn<v1::TuneResponse>(
+  AnswerOn(
       *parts_.measurements, nullptr, stream,
       [this, stream, request = std::move(request)] {
-        auto report = base::NoThrow(
-            [&] { return TuneKernels(request, *stream, ProgressTo(stream)); });
-        if (report.ok()) {
-          v1::TuneResponse message;
-          *message.mutable_report() = *std::move(report);
-          stream->Send(std::move(message));
-        }
-        stream->End(report.status());
-      });
+        return TuneKernels(request, *stream, ProgressTo(stream));
+      },
+      kAsReport);
 }
 
 absl::StatusOr<v1::TuneReport> GraphService::TuneKernels(

@@ -137,6 +137,8 @@ v1::TuneReport ToProto(const TuneReport& report) {
   proto.set_seconds(report.seconds);
   proto.set_compiled(report.compiled);
   proto.set_interrupted(report.interrupted);
+  proto.set_failed(report.failed);
+  proto.set_failure(report.failure);
   return proto;
 }
 

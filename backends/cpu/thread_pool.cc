@@ -130,8 +130,6 @@ int UsableThreads(int wanted) {
 ThreadPool::ThreadPool(int threads, int spin_us)
     : threads_(std::clamp(threads, 1, (1 << Claims::kThreadBits) - 1)),
       spin_us_(spin_us) {
-  CPU_ZERO(&cpus_);
-  if (sched_getaffinity(0, sizeof(cpus_), &cpus_) != 0) CPU_ZERO(&cpus_);
   for (int i = 0; i < threads_; ++i) {
     workers_.push_back(std::make_unique<Worker>());
   }
@@ -237,16 +235,18 @@ absl::Status ThreadPool::ReserveAll(int64_t scratch_bytes) {
 // does: schedulers put threads that wake each other side by side, some of them
 // for as long as both are busy for short times only.
 void ThreadPool::KeepOffThisCpu() {
-  if (threads_ > CPU_COUNT(&cpus_)) return;
   const int cpu = sched_getcpu();
   if (cpu == caller_cpu_ || cpu < 0 || cpu >= CPU_SETSIZE) return;
   caller_cpu_ = cpu;
-  cpu_set_t others = cpus_;
+  // As the process may use them now.
+  cpu_set_t others;
+  if (sched_getaffinity(0, sizeof(others), &others) != 0 ||
+      threads_ > CPU_COUNT(&others)) {
+    return;
+  }
   CPU_CLR(cpu, &others);
-  if (CPU_COUNT(&others) == 0) return;
   for (int i = 1; i < threads_; ++i) {
-    // Refused where the process may no longer use these; then they are where
-    // the system puts them.
+    // If it is refused, they are where the system puts them.
     pthread_setaffinity_np(workers_[i]->thread.native_handle(), sizeof(others),
                            &others);
   }

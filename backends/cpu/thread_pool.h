@@ -13,7 +13,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <sched.h>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -135,7 +134,6 @@ class ThreadPool {
 
   int threads_;
   const int spin_us_;
-  cpu_set_t cpus_;  // That this process may use; none if that is not known.
 
   // Written by the one whose turn it is while no chunk is left; read by those
   // who have claimed a chunk.

@@ -27,14 +27,12 @@ absl::StatusOr<v1::BenchmarkReport> Measure(
   request.set_runs(options.runs);
   grpc::ClientContext context;
   const auto reader = connection.graphs().Benchmark(&context, request);
-  v1::BenchmarkResponse message;
   v1::BenchmarkReport report;
-  while (reader->Read(&message)) {
-    if (message.has_progress()) progress.Show(message.progress());
-    if (message.has_report()) report = std::move(*message.mutable_report());
-  }
-  const grpc::Status status = reader->Finish();
-  if (!status.ok()) return FromGrpc(status);
+  const absl::Status status =
+      ReadStream(*reader, progress, [&](v1::BenchmarkResponse message) {
+        report = std::move(*message.mutable_report());
+      });
+  if (!status.ok()) return status;
   if (report.runs() == 0) {
     return absl::InternalError("the server sent no report");
   }

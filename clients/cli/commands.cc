@@ -77,17 +77,14 @@ absl::StatusOr<v1::ExecuteResult> Execute(
   for (const v1::NamedTensor& input : inputs) *request.add_inputs() = input;
   grpc::ClientContext context;
   const auto reader = connection.graphs().Execute(&context, request);
-  v1::ExecuteResponse message;
   v1::ExecuteResult result;
   bool done = false;
-  while (reader->Read(&message)) {
-    if (message.has_progress()) progress.Show(message.progress());
-    if (!message.has_result()) continue;
-    result = std::move(*message.mutable_result());
-    done = true;
-  }
-  const grpc::Status status = reader->Finish();
-  if (!status.ok()) return FromGrpc(status);
+  const absl::Status status =
+      ReadStream(*reader, progress, [&](v1::ExecuteResponse message) {
+        result = std::move(*message.mutable_result());
+        done = true;
+      });
+  if (!status.ok()) return status;
   if (!done) return absl::InternalError("the server sent no result");
   return result;
 }

@@ -75,6 +75,23 @@ class ProgressLine {
   bool shown_ = false;
 };
 
+// Reads the stream of a call to its end, shows progress, and hands every other
+// message to `take`.
+template <typename Response, typename Take>
+[[nodiscard]] absl::Status ReadStream(grpc::ClientReader<Response>& reader,
+                                      ProgressLine& progress, Take take) {
+  Response message;
+  while (reader.Read(&message)) {
+    if (message.has_progress()) {
+      progress.Show(message.progress());
+    } else {
+      take(std::move(message));
+    }
+  }
+  const grpc::Status status = reader.Finish();
+  return status.ok() ? absl::OkStatus() : FromGrpc(status);
+}
+
 // One run.
 [[nodiscard]] absl::StatusOr<v1::ExecuteResult> Execute(
     Connection& connection, const v1::Subject& subject,

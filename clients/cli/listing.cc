@@ -58,17 +58,13 @@ absl::Status Explain(const Options& options) {
   request.set_kernel(options.kernel);
   grpc::ClientContext context;
   const auto reader = (*connection)->graphs().Explain(&context, request);
-  v1::ExplainResponse message;
   std::string text;
-  while (reader->Read(&message)) {
-    if (message.has_progress()) progress.Show(message.progress());
-    if (message.part_case() == v1::ExplainResponse::kText) {
-      text = message.text();
-    }
-  }
-  const grpc::Status status = reader->Finish();
+  const absl::Status status =
+      ReadStream(*reader, progress, [&](v1::ExplainResponse message) {
+        text = std::move(*message.mutable_text());
+      });
   progress.Clear();
-  if (!status.ok()) return FromGrpc(status);
+  if (!status.ok()) return status;
   if (options.json) {
     PrintJson({{"model", options.model},
                {"stage", options.stage},

@@ -31,14 +31,12 @@ absl::StatusOr<v1::TuneReport> TuneOn(Connection& connection,
   request.set_candidates(options.candidates);
   grpc::ClientContext context;
   const auto reader = connection.graphs().Tune(&context, request);
-  v1::TuneResponse message;
   v1::TuneReport report;
-  while (reader->Read(&message)) {
-    if (message.has_progress()) progress.Show(message.progress());
-    if (message.has_report()) report = std::move(*message.mutable_report());
-  }
-  const grpc::Status status = reader->Finish();
-  if (!status.ok()) return FromGrpc(status);
+  const absl::Status status =
+      ReadStream(*reader, progress, [&](v1::TuneResponse message) {
+        report = std::move(*message.mutable_report());
+      });
+  if (!status.ok()) return status;
   if (report.device().empty()) {
     return absl::InternalError("the server sent no report");
   }
@@ -69,6 +67,8 @@ void PrintJson(const Options& options, const v1::TuneReport& report) {
   out["seconds"] = report.seconds();
   out["compiled"] = report.compiled();
   out["interrupted"] = report.interrupted();
+  out["failed"] = report.failed();
+  out["failure"] = report.failure();
   out["skipped"] = report.skipped();
   out["kernels"] = ordered_json::array();
   for (const v1::TunedKernel& kernel : report.kernels()) {
@@ -116,6 +116,10 @@ void PrintText(const Options& options, const ChosenInputs& inputs,
       "choice or take too little time\n",
       report.seconds(), report.compiled(), report.interrupted(), report.kept(),
       report.skipped());
+  if (report.failed() > 0) {
+    std::printf("failed   %d rounds could not be measured, the last one: %s\n",
+                report.failed(), report.failure().c_str());
+  }
 }
 
 absl::Status Export(Connection& connection, const std::string& path) {

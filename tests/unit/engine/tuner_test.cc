@@ -33,6 +33,7 @@ struct Script {
   std::string name;
   std::vector<std::string> choices;
   std::function<int64_t(int choice, int run)> microseconds;
+  std::string device = "cpu";
 };
 
 class ScriptedModel final : public Model {
@@ -81,6 +82,7 @@ class ScriptedModel final : public Model {
       KernelReport report;
       report.name = scripts_[i].name;
       report.identity = "id " + scripts_[i].name;
+      report.device = scripts_[i].device;
       report.launches = 1;
       report.choices = scripts_[i].choices;
       report.schedule = scripts_[i].choices.empty()
@@ -225,6 +227,18 @@ TEST(Tuner, GoesOnWhereAChoiceCannotBeCompiled) {
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_THAT(*engine.tuning().ChoicesFor("cpu"),
               ElementsAre(Pair("id a", "a2")));
+  EXPECT_EQ(report->failed, 1);
+  EXPECT_EQ(report->failure, "a pass broke");
+}
+
+TEST(Tuner, LeavesKernelsOfOtherDevicesAlone) {
+  ScriptedEngine engine({{"a", {"a0", "a1"}, Takes({100, 1}), "gpu"},
+                         {"b", {"b0", "b1"}, Takes({100, 1})}});
+  const auto report = TuneScripted(engine);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(*engine.tuning().ChoicesFor("cpu"),
+              ElementsAre(Pair("id b", "b1")));
+  EXPECT_THAT(report->kernels, SizeIs(1));
 }
 
 TEST(Tuner, EndsWhenItIsCancelled) {

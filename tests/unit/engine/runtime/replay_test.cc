@@ -79,7 +79,7 @@ TEST_F(Replays, AreFlatAndPatchedByEachRequest) {
   }
 }
 
-TEST_F(Replays, LeaveOutWhatHasNothingToDo) {
+TEST_F(Replays, LeaveOutLaunchesOfAnEmptyGrid) {
   const Replay replay = *Record(2);
   ASSERT_EQ(replay.steps().size(), 2U);
   EXPECT_EQ(replay.steps()[0].args.grid, 2);
