@@ -247,6 +247,73 @@ Id Spread(Builder& b, Id x, int64_t axis, int64_t step) {
   return Narrow(b, x, axis, b.Int(0), kept);
 }
 
+// How a transposed convolution runs along an axis.
+struct Axis {
+  int64_t phases = 1;
+  int64_t taps = 1;  // Of each phase.
+  int64_t cut = 0;   // Interleaved positions before the first of the result.
+  Id extent = kNoNode;
+};
+
+// [channels, filters, taps..] -> [groups * filters * phases, channels / groups,
+// taps of a phase.. in descending order].
+Id FiltersOfPhases(Builder& b, Id w, int64_t groups,
+                   absl::Span<const Axis> axes) {
+  if (Failed(b, w)) return kNoNode;
+  const std::vector<Id> sizes = b.Dims(w);
+  ir::Arena& arena = b.arena();
+  // Taps that no filter has are zeros.
+  std::vector<Id> after(sizes.size(), b.Int(0));
+  for (size_t i = 0; i < axes.size(); ++i) {
+    after[2 + i] =
+        ir::Sub(arena, b.Int(axes[i].taps * axes[i].phases), sizes[2 + i]);
+  }
+  w = b.Pad(w, std::vector<Id>(sizes.size(), b.Int(0)), after);
+  const Id channels = ir::IDiv(arena, sizes[0], b.Int(groups));
+  std::vector<Id> split = {b.Int(groups), channels, sizes[1]};
+  std::vector<Id> merged = {ir::Mul(arena, b.Int(groups), sizes[1]), channels};
+  std::vector<int64_t> order = {0, 2};
+  std::vector<int64_t> of_taps = {1};
+  std::vector<int64_t> flipped;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    split.insert(split.end(), {b.Int(axes[i].taps), b.Int(axes[i].phases)});
+    of_taps.push_back(static_cast<int64_t>(3 + 2 * i));
+    order.push_back(static_cast<int64_t>(4 + 2 * i));
+    merged[0] = ir::Mul(arena, merged[0], b.Int(axes[i].phases));
+    merged.push_back(b.Int(axes[i].taps));
+    flipped.push_back(static_cast<int64_t>(2 + i));
+  }
+  order.insert(order.end(), of_taps.begin(), of_taps.end());
+  return b.Flip(b.Reshape(b.Permute(b.Reshape(w, split), order), merged),
+                flipped);
+}
+
+// [batch, filters * phases, positions..] -> [batch, filters, result..].
+Id Interleaved(Builder& b, Id x, absl::Span<const Axis> axes) {
+  if (Failed(b, x)) return kNoNode;
+  const std::vector<Id> dims = b.Dims(x);
+  ir::Arena& arena = b.arena();
+  const int64_t spatial = static_cast<int64_t>(axes.size());
+  int64_t phases = 1;
+  for (const Axis& axis : axes) phases *= axis.phases;
+  std::vector<Id> split = {dims[0], ir::IDiv(arena, dims[1], b.Int(phases))};
+  std::vector<Id> merged = split;
+  std::vector<int64_t> order = {0, 1};
+  for (const Axis& axis : axes) split.push_back(b.Int(axis.phases));
+  for (int64_t i = 0; i < spatial; ++i) {
+    split.push_back(dims[2 + i]);
+    order.insert(order.end(), {2 + spatial + i, 2 + i});
+    merged.push_back(ir::Mul(arena, dims[2 + i], b.Int(axes[i].phases)));
+  }
+  x = b.Reshape(b.Permute(b.Reshape(x, split), order), merged);
+  for (int64_t i = 0; i < spatial; ++i) {
+    if (Failed(b, x)) return kNoNode;
+    if (axes[i].phases == 1) continue;
+    x = Narrow(b, x, 2 + i, b.Int(axes[i].cut), axes[i].extent);
+  }
+  return x;
+}
+
 }  // namespace
 
 Id TransposedConvolution(Builder& b, Id x, Id w, Id bias, int64_t groups,
@@ -272,40 +339,63 @@ Id TransposedConvolution(Builder& b, Id x, Id w, Id bias, int64_t groups,
     return b.Invalid(absl::StrCat("output padding has ", extra.size(),
                                   " entries, expected ", spatial));
   }
-  // It is the convolution of the spread input with the flipped filters.
+  // It is a plain convolution with the flipped filters. An output belongs to
+  // the phase that its position leaves of the stride, and meets every stride-th
+  // tap only: each phase is a filter of its own, and their results interleave
+  // (sub-pixel convolution, Shi et al. 2016, arXiv:1609.05158). Along an axis
+  // without phases the input is spread instead.
   Windows inner;
-  inner.dilations = full.dilations;
   ir::Arena& arena = b.arena();
-  std::vector<int64_t> flipped;
+  std::vector<Axis> axes;
+  int64_t phases = 1;
   for (size_t i = 0; i < spatial; ++i) {
     const int64_t axis = static_cast<int64_t>(2 + i);
-    x = Spread(b, x, axis, full.strides[i]);
+    const int64_t step = full.strides[i];
     int64_t reach = 0;
-    if (sizes[axis] < 1 || full.dilations[i] < 1 || full.strides[i] < 1 ||
-        full.strides[i] > ir::kMaxElements ||
+    if (sizes[axis] < 1 || full.dilations[i] < 1 || step < 1 ||
+        step > ir::kMaxElements ||
         __builtin_mul_overflow(sizes[axis] - 1, full.dilations[i], &reach)) {
       return b.Invalid("transposed convolution with impossible windows");
     }
-    inner.pads_before.push_back(
-        ir::Sub(arena, b.Int(reach), full.pads_before[i]));
+    const Id before = full.pads_before[i];
+    const Id size = b.Dim(x, axis);
+    // Of the result.
+    const Id extent = ir::Add(
+        arena, ir::Mul(arena, ir::Sub(arena, size, b.Int(1)), b.Int(step)),
+        ir::Sub(arena, b.Int(reach + 1 + appended[i]),
+                ir::Add(arena, before, full.pads_after[i])));
+    if (step > 1 && step <= sizes[axis] && full.dilations[i] == 1 &&
+        arena.IsConst(before) && arena.IntValue(before) >= 0 &&
+        arena.IsConst(full.pads_after[i])) {
+      const int64_t first = arena.IntValue(before) / step;
+      const int64_t cut = arena.IntValue(before) % step;
+      const int64_t taps = (sizes[axis] + step - 1) / step;
+      const Id positions =
+          ir::CeilDiv(arena, ir::Add(arena, extent, b.Int(cut)), b.Int(step));
+      inner.dilations.push_back(1);
+      inner.pads_before.push_back(b.Int(taps - 1 - first));
+      inner.pads_after.push_back(
+          ir::Add(arena, ir::Sub(arena, positions, size), b.Int(first)));
+      axes.push_back({step, taps, cut, extent});
+      phases *= step;  // At most the number of taps, which is checked.
+      continue;
+    }
+    x = Spread(b, x, axis, step);
+    inner.dilations.push_back(full.dilations[i]);
+    inner.pads_before.push_back(ir::Sub(arena, b.Int(reach), before));
     inner.pads_after.push_back(
         ir::Add(arena, ir::Sub(arena, b.Int(reach), full.pads_after[i]),
                 b.Int(appended[i])));
-    flipped.push_back(axis);
+    axes.push_back({1, sizes[axis], 0, extent});
   }
-  // [channels, filters, taps..] -> [groups * filters, channels / groups, ..].
-  std::vector<Id> parts = b.Dims(w);
-  parts[0] = b.Int(sizes[0] / groups);
-  parts.insert(parts.begin(), b.Int(groups));
-  std::vector<int64_t> order(parts.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
-  std::swap(order[1], order[2]);
-  std::vector<Id> merged = b.Dims(w);
-  merged[0] = ir::Mul(arena, b.Int(groups), b.Int(sizes[1]));
-  merged[1] = parts[1];
-  Id filters = b.Permute(b.Reshape(w, parts), order);
-  filters = b.Flip(b.Reshape(filters, merged), flipped);
-  return Convolution(b, x, filters, bias, groups, inner);
+  const Id filters = FiltersOfPhases(b, w, groups, axes);
+  if (bias != kNoNode) {
+    const Id column = b.Reshape(bias, {b.Int(groups * sizes[1]), b.Int(1)});
+    bias =
+        b.Reshape(b.Expand(column, {b.Int(groups * sizes[1]), b.Int(phases)}),
+                  {b.Int(groups * sizes[1] * phases)});
+  }
+  return Interleaved(b, Convolution(b, x, filters, bias, groups, inner), axes);
 }
 
 namespace {

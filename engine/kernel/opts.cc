@@ -37,7 +37,8 @@ size_t FirstRange(const Node& node) {
 
 // Rebuilds a body with `range` replaced by `value` wherever it is an index and
 // by `ranges` wherever it is closed. `mask`, if any, is the condition under
-// which the points of `masked` (one of `ranges`) exist.
+// which points exist: what depends on all of `masked` (among `ranges`) needs
+// it.
 class Replacer {
  public:
   Replacer(Arena& arena, Id range, Id value, std::vector<Id> ranges)
@@ -46,9 +47,9 @@ class Replacer {
         value_(value),
         ranges_(std::move(ranges)) {}
 
-  void MaskWith(Id mask, Id masked) {
+  void MaskWith(Id mask, std::vector<Id> masked) {
     mask_ = mask;
-    masked_ = masked;
+    masked_ = std::move(masked);
   }
 
   Id Run(Id body) {
@@ -84,7 +85,7 @@ class Replacer {
       srcs[0] = arena_.Make(Op::kWhere, node.dtype, {mask_, srcs[0], identity});
     } else if (node.op == Op::kStage && closes) {
       // Points past the end land behind the row; the last row needs room.
-      srcs[2] = ir::Add(arena_, srcs[2], arena_[masked_].srcs[0]);
+      srcs[2] = ir::Add(arena_, srcs[2], arena_[masked_.back()].srcs[0]);
     } else if (node.op == Op::kLoad && DependsOnMasked(srcs[1])) {
       AddGate(srcs, 2);
     } else if (node.op == Op::kStore && DependsOnMasked(srcs[1])) {
@@ -95,9 +96,13 @@ class Replacer {
   // Free in the index, not closed inside it: an index may be data that a
   // reduction of its own computes.
   bool DependsOnMasked(Id index) {
-    if (!ir::Contains(arena_, index, masked_)) return false;
+    for (Id range : masked_) {
+      if (!ir::Contains(arena_, index, range)) return false;
+    }
     const std::vector<Id> free = FreeRanges(arena_, index);
-    return std::binary_search(free.begin(), free.end(), masked_);
+    return std::all_of(masked_.begin(), masked_.end(), [&](Id range) {
+      return std::binary_search(free.begin(), free.end(), range);
+    });
   }
 
   void AddGate(std::vector<Id>& srcs, size_t at) {
@@ -120,7 +125,7 @@ class Replacer {
   Id value_;
   std::vector<Id> ranges_;
   Id mask_ = kNoNode;
-  Id masked_ = kNoNode;
+  std::vector<Id> masked_;
   absl::flat_hash_map<Id, Id> done_;
 };
 
@@ -299,9 +304,72 @@ Split SplitRange(Arena& arena, Id body, Id range, int64_t factor,
                 : ir::Min(arena, value, ir::Sub(arena, extent, arena.Int(1)));
   }
   Replacer replacer(arena, range, value, ranges);
-  if (!divides && tail == Tail::kMask) replacer.MaskWith(mask, out.inner);
+  if (!divides && tail == Tail::kMask) replacer.MaskWith(mask, {out.inner});
   out.body = replacer.Run(body);
   return out;
+}
+
+namespace {
+
+// `range` + shift is divided by `factor` in some index.
+struct Quotient {
+  Id range = kNoNode;
+  int64_t factor = 0;
+  int64_t shift = 0;  // In [0, factor).
+};
+
+// The smallest divisor of a range of the stores; kNoNode if there is none.
+Quotient SmallestQuotient(Arena& arena, Id body) {
+  Quotient best;
+  const std::vector<Id> ranges = StoreRanges(arena, body);
+  for (Id id : ir::TopologicalOrder(arena, absl::MakeConstSpan(&body, 1))) {
+    const Node& node = arena[id];
+    if ((node.op != Op::kIDiv && node.op != Op::kMod) ||
+        node.dtype != DType::kWeakInt || !arena.IsConst(node.srcs[1])) {
+      continue;
+    }
+    const Id dividend = node.srcs[0];
+    const int64_t factor = arena.IntValue(node.srcs[1]);
+    const std::vector<Id> free = FreeRanges(arena, dividend);
+    // Every remainder occurs, so that none needs a gate.
+    if (free.size() != 1 || factor < 2 ||
+        (best.range != kNoNode && factor >= best.factor) ||
+        std::find(ranges.begin(), ranges.end(), free[0]) == ranges.end() ||
+        arena[arena[free[0]].srcs[0]].least < factor) {
+      continue;
+    }
+    const Id shift = ir::Sub(arena, dividend, free[0]);
+    if (arena.IsConst(shift) && arena.IntValue(shift) >= 0) {
+      best = {free[0], factor, arena.IntValue(shift) % factor};
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+Id SplitQuotients(Arena& arena, Id body) {
+  for (;;) {
+    const Quotient found = SmallestQuotient(arena, body);
+    if (found.range == kNoNode) return body;
+    const Id extent = arena[found.range].srcs[0];
+    const Id factor = arena.Int(found.factor);
+    const Id shift = arena.Int(found.shift);
+    const Id padded = ir::Add(arena, extent, shift);
+    const RangeKind kind = KindOf(arena, found.range);
+    const Id outer = MakeRange(arena, ir::CeilDiv(arena, padded, factor),
+                               arena[found.range].attr->ints[0], kind);
+    const Id inner = MakeRange(arena, factor, NextNumber(arena, body), kind);
+    const Id value = ir::Sub(
+        arena, ir::Add(arena, ir::Mul(arena, outer, factor), inner), shift);
+    Replacer replacer(arena, found.range, value, {outer, inner});
+    if (found.shift != 0 || !arena.IsInt(ir::Mod(arena, padded, factor), 0)) {
+      replacer.MaskWith(ir::And(arena, ir::Less(arena, arena.Int(-1), value),
+                                ir::Less(arena, value, extent)),
+                        {outer, inner});
+    }
+    body = replacer.Run(body);
+  }
 }
 
 Partition PartitionRange(Arena& arena, Id body, Id range, Id at) {

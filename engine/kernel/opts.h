@@ -36,6 +36,12 @@ enum class Tail : uint8_t {
                                int64_t factor, ir::RangeKind inner_kind,
                                Tail tail);
 
+// Splits ranges of the stores where some index holds a quotient or a remainder
+// of them, as where phases or blocks are put side by side: what was divided is
+// affine in the two parts. Points before the first and past the last read
+// nothing and write nothing.
+[[nodiscard]] ir::Id SplitQuotients(ir::Arena& arena, ir::Id body);
+
 // Two bodies: one for the points of `range`, a range of the stores, before
 // `at`, one for the points from there on.
 struct Partition {

@@ -76,6 +76,10 @@ class Tiler {
 
   TileResult Run() {
     body_ = MergeRanges(arena_, body_);
+    if (target_.vector_bytes > 0) {
+      lanes_ = target_.vector_bytes / WidestElement();
+      SplitWhatIsDivided();
+    }
     // A register tile is worth more than immediates, but where the array is a
     // factor of the products themselves these are worth most.
     std::optional<Contraction> contraction;
@@ -86,7 +90,6 @@ class Tiler {
       contraction = Contraction::Find(arena_, body_);
     }
     if (target_.vector_bytes == 0) return {{body_}, "serial", {}, 0, {}, ""};
-    lanes_ = target_.vector_bytes / WidestElement();
     std::string description;
     const Id untiled = body_;
     if (contraction && TileContraction(*contraction, description)) {
@@ -98,6 +101,24 @@ class Tiler {
   }
 
  private:
+  // Where ranges of a contraction are divided, as by the phases of a transposed
+  // convolution, the parts are ranges of their own, if a tile lies better along
+  // one of them.
+  void SplitWhatIsDivided() {
+    const Id split = SplitQuotients(arena_, body_);
+    if (split == body_ || LeastCycles(split) >= LeastCycles(body_)) return;
+    body_ = MergeRanges(arena_, split);
+  }
+
+  // Of the contraction in `body`, by estimate; infinite if no tile fits.
+  double LeastCycles(Id body) {
+    const auto contraction = Contraction::Find(arena_, body);
+    if (!contraction) return HUGE_VAL;
+    const std::vector<TileChoice> ranked =
+        RankTiles(arena_, body, *contraction, target_, lanes_, at_load_);
+    return ranked.empty() ? HUGE_VAL : ranked.front().cycles;
+  }
+
   // True if the kinds of ranges fit together: no value runs in the lanes of
   // two ranges, and no tile is filled inside lanes or unrolled copies.
   bool Runs(Id body) {

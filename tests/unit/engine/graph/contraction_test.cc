@@ -214,6 +214,24 @@ TEST(TransposedConvolution, SpreadsEveryElementOverItsWindow) {
   ExpectNear(y, expected);
 }
 
+TEST(TransposedConvolution, LeavesNoTapsOfOtherPhases) {
+  // Of 2 x 2 taps at stride 2 each output meets one.
+  ir::Arena arena;
+  Builder b(&arena);
+  const Id h = b.Var("h", 1, 1000);
+  const Id x = b.Input(0, ir::DType::kF32, {b.Int(1), b.Int(2), h, b.Int(4)});
+  const Id w =
+      b.Weight(0, ir::DType::kF32, {b.Int(2), b.Int(3), b.Int(2), b.Int(2)});
+  Windows windows;
+  windows.strides = {2, 2};
+  const Id y = TransposedConvolution(b, x, w, ir::kNoNode, 1, windows, {});
+  EXPECT_EQ(b.ShapeText(y), "[1,3,h*2,8]") << b.status();
+  for (Id id : ir::TopologicalOrder(arena, absl::MakeConstSpan(&y, 1))) {
+    EXPECT_NE(arena[id].op, ir::Op::kPad);
+    EXPECT_NE(arena[id].op, ir::Op::kWindow);
+  }
+}
+
 TEST(TransposedConvolution, AppendsNothingUnlessAsked) {
   ir::Arena arena;
   Builder b(&arena);

@@ -265,6 +265,54 @@ TEST(SplitRange, TwiceChangesNoResult) {
   }
 }
 
+int Divisions(const Arena& arena, Id body) {
+  int count = 0;
+  for (Id id : ir::TopologicalOrder(arena, absl::MakeConstSpan(&body, 1))) {
+    const ir::Node& node = arena[id];
+    count += node.dtype == ir::DType::kWeakInt &&
+                     (node.op == Op::kIDiv || node.op == Op::kMod)
+                 ? 1
+                 : 0;
+  }
+  return count;
+}
+
+// Interleaves the halves of 12 points and cuts some at both ends.
+template <int64_t kBefore, int64_t kAfter>
+void Interleave(GraphMaker& g) {
+  ir::Builder& b = g.b();
+  const Id x = b.Mul(g.Input("x", {2, 3, 6}), b.Float(2));
+  const Id rows = b.Reshape(b.Permute(x, {1, 2, 0}), {b.Int(3), b.Int(12)});
+  g.Output("y", b.Shrink(rows, {b.Int(0), b.Int(kBefore)},
+                         {b.Int(3), b.Int(12 - kBefore - kAfter)}));
+}
+
+TEST(SplitQuotients, LeavesNoQuotientAndChangesNoResult) {
+  constexpr Subject kInterleaved[] = {
+      {"all of it", Interleave<0, 0>},
+      {"without the first", Interleave<1, 0>},
+      {"without the last", Interleave<0, 1>},
+      {"without both", Interleave<1, 1>},
+      {"the middle", Interleave<3, 2>},
+  };
+  for (const Subject& subject : kInterleaved) {
+    Unchanged unchanged(subject);
+    EXPECT_GT(Divisions(unchanged.arena(), unchanged.body()), 0);
+    unchanged.Expect("split", [&](Arena& arena, Id body) {
+      const Id split = SplitQuotients(arena, body);
+      EXPECT_EQ(Divisions(arena, split), 0) << subject.name;
+      return split;
+    });
+  }
+}
+
+TEST(SplitQuotients, LeavesRangesShorterThanTheDivisor) {
+  const Subject subject = {"one point", Interleave<1, 10>};
+  Unchanged unchanged(subject);
+  EXPECT_EQ(SplitQuotients(unchanged.arena(), unchanged.body()),
+            unchanged.body());
+}
+
 TEST(SplitRange, LeavesNoOuterRangeWhereOnePointWouldBeLeft) {
   Unchanged unchanged(kSubjects[0]);
   Arena& arena = unchanged.arena();
