@@ -191,9 +191,13 @@ class Renderer {
         "  %grid.next = add nsw i64 %grid, 1\n"
         "  %more = icmp slt i64 %grid.next, %end\n"
         "  br i1 %more, label %chunk, label %done\n"
-        "done:\n  ret void\n}\n\n");
+        "done:\n");
+    // Such stores of x86 are in no order with what tells that they are done.
+    const bool fence = past_caches_ && isa_.arch == "x86_64";
+    if (fence) text += "  call void @llvm.x86.sse.sfence()\n";
     absl::StrAppend(&text,
-                    "attributes #0 = { nofree norecurse nosync nounwind ",
+                    "  ret void\n}\n\nattributes #0 = { nofree norecurse ",
+                    fence ? "" : "nosync ", "nounwind ",
                     "\"target-features\"=\"", isa_.features, "\"");
     if (target_.vector_bytes == 64) text += " \"prefer-vector-width\"=\"512\"";
     text += " }\n\n";
@@ -224,6 +228,8 @@ class Renderer {
                       ScopeId(s) + 2, " = !{", absl::StrJoin(others, ", "),
                       "}\n");
     }
+    if (past_caches_)
+      absl::StrAppend(&text, "!", ScopeId(scratch + 1), " = !{i32 1}\n");
   }
 
   static size_t ScopeId(size_t scope) { return 2 + 3 * scope; }
@@ -497,8 +503,15 @@ class Renderer {
       Line("br label %", after);
       Label(after);
     } else if (!scatter && !masked) {
-      Line("store ", type, " ", value, ", ptr ", pointer, ", align ",
-           Align(i.dtype), metadata);
+      const std::string ordinary =
+          absl::StrCat("store ", type, " ", value, ", ptr ", pointer,
+                       ", align ", Align(i.dtype), metadata);
+      const int64_t bytes = i.lanes * ir::ByteSize(i.dtype);
+      if (i.imm == 1 && IsWholeVector(bytes)) {
+        StorePastCaches(i, ordinary, bytes);
+      } else {
+        Line(ordinary);
+      }
     } else {
       const std::string mask =
           absl::StrCat(Vector("i1", i.lanes), " ",
@@ -511,6 +524,36 @@ class Renderer {
            Vector("ptr", scatter ? i.lanes : 1), " ", pointer, ", i32 ",
            Align(i.dtype), ", ", mask, ")", metadata);
     }
+  }
+
+  // True if one instruction stores so many bytes at an address that is a
+  // multiple of them.
+  bool IsWholeVector(int64_t bytes) const {
+    return bytes >= 16 && bytes <= target_.vector_bytes &&
+           (bytes & (bytes - 1)) == 0;
+  }
+
+  // `ordinary` without a read of the line, which only aligned stores can be.
+  void StorePastCaches(const Instruction& i, const std::string& ordinary,
+                       int64_t bytes) {
+    const std::string address = Let("ptrtoint ptr ", Address(i), " to i64");
+    const std::string offset = Let("and i64 ", address, ", ", bytes - 1);
+    const std::string aligned = Let("icmp eq i64 ", offset, ", 0");
+    const std::string past = absl::StrCat("past", at_);
+    const std::string through = absl::StrCat("through", at_);
+    const std::string after = absl::StrCat("stored", at_);
+    Line("br i1 ", aligned, ", label %", past, ", label %", through);
+    Label(past);
+    const std::string type = Vector(MemoryLane(i.dtype), i.lanes);
+    Line("store ", type, " ", Value(i, 2), ", ptr ", Address(i), ", align ",
+         bytes, Metadata(Source(i, 0)), ", !nontemporal !",
+         ScopeId(program_.params.size() + 1));
+    Line("br label %", after);
+    Label(through);
+    Line(ordinary);
+    Line("br label %", after);
+    Label(after);
+    past_caches_ = true;
   }
 
   // ----------------------------------------------------------- Conversions.
@@ -1154,6 +1197,7 @@ class Renderer {
   int temporaries_ = 0;
   std::string allocas_;
   std::string body_;
+  bool past_caches_ = false;         // Some stores are.
   std::vector<std::string> values_;  // Of each instruction, as an operand.
   std::vector<Affine> affine_;       // Of each scalar i64.
   std::vector<int> depth_;           // As DepthOf.

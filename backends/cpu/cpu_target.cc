@@ -214,6 +214,7 @@ absl::StatusOr<base::Target> DetectTarget(IsaLevel wanted) {
   base::Target target = TargetWith(level, has);
   target.l1_bytes = CacheBytes(1, _SC_LEVEL1_DCACHE_SIZE, target.l1_bytes);
   target.l2_bytes = CacheBytes(2, _SC_LEVEL2_CACHE_SIZE, target.l2_bytes);
+  target.l3_bytes = CacheBytes(3, _SC_LEVEL3_CACHE_SIZE, target.l3_bytes);
   return target;
 }
 

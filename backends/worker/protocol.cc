@@ -118,6 +118,7 @@ void TargetFields(Stream& stream, T& target) {
   stream.Field(target.f16_conversion);
   stream.Field(target.l1_bytes);
   stream.Field(target.l2_bytes);
+  stream.Field(target.l3_bytes);
   stream.Field(target.max_arguments);
   stream.Field(target.max_table_bytes);
   stream.Field(target.max_scratch_bytes);

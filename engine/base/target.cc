@@ -11,10 +11,10 @@ std::string Target::ToString() const {
       " vector_bytes=", vector_bytes, " vector_registers=", vector_registers,
       " masked=", masked_vectors, " fma=", fused_multiply_add,
       " f16=", f16_conversion, " l1=", l1_bytes, " l2=", l2_bytes,
-      " arguments=", max_arguments, " table=", max_table_bytes,
-      " scratch=", max_scratch_bytes, " operations=", max_operations,
-      " live=", max_live_vectors, " flops=", peak_flops,
-      " bandwidth=", read_bandwidth);
+      " l3=", l3_bytes, " arguments=", max_arguments,
+      " table=", max_table_bytes, " scratch=", max_scratch_bytes,
+      " operations=", max_operations, " live=", max_live_vectors,
+      " flops=", peak_flops, " bandwidth=", read_bandwidth);
 }
 
 }  // namespace quern::base

@@ -24,6 +24,7 @@ struct Target {
   bool f16_conversion = false;   // Converts f16 to f32 and back by itself.
   int64_t l1_bytes = 32 << 10;   // Per thread.
   int64_t l2_bytes = 256 << 10;  // Per thread.
+  int64_t l3_bytes = 8 << 20;    // Of all threads.
   int max_arguments = 64;        // Buffers of one kernel.
   // Of one constant array in a kernel's code; a larger one is a buffer.
   int64_t max_table_bytes = 4096;

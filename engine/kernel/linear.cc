@@ -349,8 +349,8 @@ class Verifier {
                     ir::Name(held));
     }
     const Instruction& index = Src(1);
-    const bool even = !store && index.lanes == 1 && i.lanes % 2 == 0;
-    if (i.imm != 0 && (i.imm != 2 || !even)) {
+    const bool even = index.lanes == 1 && i.lanes % 2 == 0;
+    if (!store && i.imm != 0 && (i.imm != 2 || !even)) {
       return Broken("has the step ", i.imm, " for ", i.lanes, " lanes");
     }
     if (index.lanes == 1) return IsValue(1, DType::kI64, 1);
@@ -473,6 +473,7 @@ class Verifier {
         QUERN_RETURN_IF_ERROR(Count(3, 4));
         QUERN_RETURN_IF_ERROR(Access(i, /*store=*/true));
         QUERN_RETURN_IF_ERROR(IsValue(2, i.dtype, i.lanes));
+        QUERN_RETURN_IF_ERROR(InRange(2, "way to store"));
         if (i.srcs.size() == 4) return IsValue(3, DType::kBool, i.lanes);
         return absl::OkStatus();
       case Op::kRegister:

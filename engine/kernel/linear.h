@@ -48,7 +48,8 @@ namespace quern::kernel {
 //   kPrefetch   {kParam, index, scalar i64}: no value; asks for the line of an
 //               element, which need not be in the buffer
 //   kStore      {base, index, value[, mask]}: likewise; dtype and lanes are
-//               those of the value
+//               those of the value. With imm 1 nobody reads it soon: it need
+//               not pass through the caches.
 //   kRegister   {initial value};  kGet {kRegister};  kSet {kRegister, value}
 //   kSplat      {scalar};  kLanes: 0, 1, 2, ... of an integer dtype
 //   kReduceLanes {vector}; imm: the ir::Op (kAdd, kMul, kMax, kMin) with which

@@ -340,6 +340,7 @@ class Linearizer {
   void EmitBody(Id body, bool conditional) {
     const std::vector<Id> ranges = StoreRanges(arena_, body);
     const std::vector<Id> grid = OfKind(ranges, RangeKind::kGrid);
+    past_caches_ = OverflowsCaches(body);
     Id chunks = arena_.Int(1);
     for (Id range : grid) {
       chunks = ir::Mul(arena_, chunks, arena_[range].srcs[0]);
@@ -406,7 +407,30 @@ class Linearizer {
     if (gate != kNoNode && !IsKnown(gate, true)) {
       srcs.push_back(Mask(gate, lanes));
     }
-    Put(Top(), Op::kStore, pool_[value].dtype, lanes, std::move(srcs));
+    Put(Top(), Op::kStore, pool_[value].dtype, lanes, std::move(srcs),
+        past_caches_ ? 1 : 0);
+  }
+
+  // True if the stores of `body` fill more than the last cache holds: the end
+  // of them would drive out their beginning, and the lines are not worth
+  // reading before they are written.
+  bool OverflowsCaches(Id body) {
+    double bytes = static_cast<double>(
+        ir::ByteSize(StrongIndex(arena_[arena_[body].srcs[0]].dtype)));
+    for (Id range : StoreRanges(arena_, body)) {
+      const Id extent = arena_[range].srcs[0];
+      // Free sizes are taken for small; the last part of a split for whole.
+      bytes *= static_cast<double>(IsFree(extent) ? arena_[extent].least
+                                                  : arena_[extent].greatest);
+    }
+    return bytes > static_cast<double>(target_.l3_bytes);
+  }
+
+  bool IsFree(Id size) const {
+    const std::vector<Id> below =
+        ir::TopologicalOrder(arena_, absl::MakeConstSpan(&size, 1));
+    return std::any_of(below.begin(), below.end(),
+                       [&](Id id) { return arena_[id].op == Op::kVar; });
   }
 
   // Values.
@@ -981,6 +1005,7 @@ class Linearizer {
   std::vector<Block> blocks_;
   std::vector<int> stack_;
   int base_depth_ = 0;
+  bool past_caches_ = false;
   std::vector<Table> tables_;
   std::vector<Table> arrays_;
   std::map<std::tuple<DType, int64_t, int>, int> constants_;

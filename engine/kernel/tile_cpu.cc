@@ -873,6 +873,7 @@ class Tiler {
       chunks *= std::max(Extent(store[count]), 1.0);
     }
     if (count == 0) return;
+    AskForNextRow(store[count - 1]);
     const double work = Work() / std::max(chunks, 1.0);
     if (work < kChunkWork) {
       const Id last = store[count - 1];
@@ -888,6 +889,61 @@ class Tiler {
       }
     }
     MakeGrid(count);
+  }
+
+  // What is read by several loops at each point of `row` comes from far away to
+  // the first of them, and from a cache to the others: the second one asks for
+  // the next row, so that memory is not idle while the others compute.
+  void AskForNextRow(Id row) {
+    absl::flat_hash_map<Id, Id> first_loop;  // By parameter.
+    ir::Substitution asking;
+    for (Id loop : Below(body_)) {
+      const Op op = arena_[loop].op;
+      if (op != Op::kReduce && op != Op::kStage) continue;
+      for (Id load : LoadsBelow(arena_[loop].srcs[0])) {
+        const Id param = arena_[load].srcs[0];
+        if (!ComesFromMemory(load) || !RunsIn(loop, load) ||
+            Step(arena_[load].srcs[1], row) == kNoNode ||
+            StepIs(arena_[load].srcs[1], row, 0)) {
+          continue;
+        }
+        const auto [first, is_new] = first_loop.try_emplace(param, loop);
+        if (is_new || first->second == loop || first->second == kNoNode) {
+          continue;
+        }
+        first->second = kNoNode;  // Once is enough.
+        ir::Substitution next = {{row, ir::Add(arena_, row, arena_.Int(1))}};
+        for (Id range : FreeRanges(arena_, load)) {
+          if (KindOf(arena_, range) == RangeKind::kVector) {
+            next[range] = arena_.Int(0);
+          }
+        }
+        asking[load] = arena_.Make(
+            Op::kPrefetch, arena_[load].dtype,
+            {load, param, ir::Substitute(arena_, arena_[load].srcs[1], next)});
+      }
+    }
+    if (!asking.empty()) body_ = ir::Substitute(arena_, body_, asking);
+  }
+
+  // True if `load` reads a parameter of more than the caches of a thread hold.
+  bool ComesFromMemory(Id load) {
+    if (arena_[arena_[load].srcs[0]].op != Op::kParam ||
+        arena_[load].srcs.size() != 2) {
+      return false;
+    }
+    double bytes = static_cast<double>(ir::ByteSize(arena_[load].dtype));
+    for (Id range : FreeRanges(arena_, load)) bytes *= Extent(range);
+    return bytes > static_cast<double>(target_.l2_bytes);
+  }
+
+  // True if `id` changes from one turn of the reduction or tile `loop` to the
+  // next.
+  bool RunsIn(Id loop, Id id) {
+    const std::vector<Id> free = FreeRanges(arena_, id);
+    const std::vector<Id> ranges = InnerRanges(arena_, loop);
+    return std::any_of(ranges.begin(), ranges.end(),
+                       [&](Id range) { return Has(free, range); });
   }
 
   // A rough count of the operations of the whole kernel.

@@ -107,6 +107,22 @@ absl::StatusOr<double> TimeToRead(const std::string& path) {
   return least;
 }
 
+// The bytes of a tensor, where vectors cross no line and pages are large; the
+// peers' are allocated alike.
+struct Array {
+  static absl::StatusOr<Array> Create(size_t size) {
+    Array array{base::AllocateHostMemory(size), size};
+    if (array.memory == nullptr) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory for a tensor of ", size, " bytes"));
+    }
+    return array;
+  }
+
+  base::HostMemory memory;
+  size_t size = 0;
+};
+
 class ModelRun : public Work {
  public:
   static absl::StatusOr<std::unique_ptr<Work>> Create(const Flags& flags) {
@@ -117,10 +133,11 @@ class ModelRun : public Work {
     QUERN_RETURN_IF_ERROR(run->ReadInputs(flags.inputs));
     QUERN_ASSIGN_OR_RETURN(run->binding_, run->model_->Bind(run->views_));
     for (const size_t bytes : run->binding_.output_bytes) {
-      run->outputs_.emplace_back(bytes);
+      QUERN_ASSIGN_OR_RETURN(Array array, Array::Create(bytes));
+      run->outputs_.push_back(std::move(array));
     }
-    for (auto& output : run->outputs_) {
-      run->addresses_.push_back(output.data());
+    for (const Array& output : run->outputs_) {
+      run->addresses_.push_back(output.memory.get());
     }
     run->options_.statistics = !flags.no_statistics;
     if (flags.kernels) run->options_.kernel_ns = &run->kernel_ns_;
@@ -171,8 +188,8 @@ class ModelRun : public Work {
     for (size_t i = 0; i < outputs_.size(); ++i) {
       std::ofstream file(absl::StrCat(folder, "/", i, ".bin"),
                          std::ios::binary | std::ios::trunc);
-      file.write(outputs_[i].data(),
-                 static_cast<std::streamsize>(outputs_[i].size()));
+      file.write(outputs_[i].memory.get(),
+                 static_cast<std::streamsize>(outputs_[i].size));
       if (!file.flush()) {
         return absl::NotFoundError(absl::StrCat("cannot write into ", folder));
       }
@@ -217,13 +234,13 @@ class ModelRun : public Work {
                          std::ios::binary);
       std::stringstream bytes;
       bytes << file.rdbuf();
-      contents_.push_back(bytes.str());
+      const std::string content = std::move(bytes).str();
+      QUERN_ASSIGN_OR_RETURN(Array array, Array::Create(content.size()));
+      std::copy(content.begin(), content.end(), array.memory.get());
       views_.push_back({spec.dtype,
-                        found->value("dims", std::vector<int64_t>()), nullptr,
-                        contents_.back().size()});
-    }
-    for (size_t i = 0; i < views_.size(); ++i) {
-      views_[i].data = contents_[i].data();
+                        found->value("dims", std::vector<int64_t>()),
+                        array.memory.get(), array.size});
+      contents_.push_back(std::move(array));
     }
     return absl::OkStatus();
   }
@@ -233,10 +250,10 @@ class ModelRun : public Work {
   double read_ms_ = 0;
   double import_ms_ = 0;
   double load_ms_ = 0;  // The import is a part of it.
-  std::vector<std::string> contents_;
+  std::vector<Array> contents_;
   std::vector<TensorView> views_;
   Binding binding_;
-  std::vector<std::vector<char>> outputs_;
+  std::vector<Array> outputs_;
   std::vector<void*> addresses_;
   RunOptions options_;
   std::vector<int64_t> kernel_ns_;           // Of the last run.

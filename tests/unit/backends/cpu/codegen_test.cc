@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
@@ -18,6 +19,7 @@
 namespace quern::cpu {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
@@ -187,6 +189,30 @@ TEST_P(Codegen, GathersZeroWhereTheMaskIsFalse) {
   std::vector<int16_t> out(4, -1);
   ASSERT_TRUE(runner().Run(k.text(), {in.data(), out.data()}).ok());
   EXPECT_THAT(out, ElementsAre(5, 6, 0, 0));
+}
+
+TEST_P(Codegen, StoresPastTheCachesWhereverTheMemoryBegins) {
+  const int lanes = runner().target().vector_bytes / 4;
+  const std::string v = absl::StrCat(".f32x", lanes);
+  KernelText k(kUnaryF32, 0);
+  const int first = k.Add("mul", k.Add("grid"), k.Const(lanes));
+  const int value = k.Add("load" + v, k.Add("param #0"), first);
+  k.Add("store" + v + " #1", k.Add("param #1"), first, value);
+  const absl::StatusOr<std::string> blob = runner().Blob(k.text());
+  ASSERT_TRUE(blob.ok()) << blob.status();
+  if (absl::StartsWith(runner().target().isa, "x86_64")) {
+    EXPECT_THAT(*runner().codegen().Disassemble(*blob, runner().target()),
+                AllOf(HasSubstr("movntps"), HasSubstr("sfence")));
+  }
+  std::vector<float> x(4 * lanes);
+  std::iota(x.begin(), x.end(), 1.0F);
+  for (int offset = 0; offset <= lanes; ++offset) {
+    std::vector<float> memory(6 * lanes, -1.0F);
+    float* const y = memory.data() + offset;
+    ASSERT_TRUE(runner().Run(k.text(), {x.data(), y}, {}, 4).ok());
+    EXPECT_THAT(std::vector<float>(y, y + 4 * lanes), ElementsAreArray(x));
+    EXPECT_THAT(std::vector<float>(y + 4 * lanes, y + 5 * lanes), Each(-1.0F));
+  }
 }
 
 TEST_P(Codegen, LoadsEverySecondElement) {

@@ -75,6 +75,7 @@ TEST(CpuTarget, OfThisMachineRunsOnThisMachine) {
   EXPECT_EQ(target->backend, "cpu");
   EXPECT_GE(target->l1_bytes, 8 << 10);
   EXPECT_GE(target->l2_bytes, target->l1_bytes);
+  EXPECT_GE(target->l3_bytes, target->l2_bytes);
 }
 
 TEST(CpuTarget, RefusesCodeForFeaturesThatAreMissing) {

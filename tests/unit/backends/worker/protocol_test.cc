@@ -22,6 +22,7 @@ Request AnyRequest() {
                     .f16_conversion = true,
                     .l1_bytes = 5,
                     .l2_bytes = 6,
+                    .l3_bytes = 12,
                     .max_arguments = 7,
                     .max_table_bytes = 11,
                     .max_scratch_bytes = 8,

@@ -27,6 +27,7 @@ TEST(Target, EveryFieldIsInItsText) {
       [](Target& t) { t.f16_conversion = true; },
       [](Target& t) { t.l1_bytes = 1; },
       [](Target& t) { t.l2_bytes = 1; },
+      [](Target& t) { t.l3_bytes = 1; },
       [](Target& t) { t.max_arguments = 1; },
       [](Target& t) { t.max_table_bytes = 1; },
       [](Target& t) { t.max_scratch_bytes = 1; },

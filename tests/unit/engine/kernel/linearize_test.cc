@@ -35,6 +35,7 @@ using ir::DType;
 using ir::Id;
 using ir::Op;
 using support::GraphMaker;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -338,13 +339,12 @@ TEST(Linearize, KeepsRandomGraphsWithinTheirBands) {
   }
 }
 
-// The program of the only kernel of an example.
-std::string ProgramOf(const std::string& example, int vector_bytes) {
-  const auto graph = support::ExampleGraph(example);
+// The program of the only kernel of a graph.
+std::string ProgramOf(const absl::StatusOr<graph::Graph>& graph,
+                      const base::Target& target) {
   EXPECT_TRUE(graph.ok()) << graph.status();
   auto cut = support::Cut(*graph);
   EXPECT_TRUE(cut.ok()) << cut.status();
-  const base::Target target = TargetOfWidth(vector_bytes);
   const schedule::Kernel& kernel = cut->schedule.kernels[0];
   ir::Arena& arena = *cut->arena;
   const Id tiled = TileForCpu(arena, kernel.bodies[0], target, 0, {}).bodies[0];
@@ -362,7 +362,8 @@ std::string ProgramOf(const std::string& example, int vector_bytes) {
 
 TEST(Linearize, MakesImmediatesOfAStackOfScalars) {
   for (const int width : {0, 16, 64}) {
-    const std::string text = ProgramOf("stack_times_x", width);
+    const std::string text =
+        ProgramOf(support::ExampleGraph("stack_times_x"), TargetOfWidth(width));
     EXPECT_THAT(text, Not(HasSubstr("table"))) << text;
     EXPECT_THAT(text, Not(HasSubstr("const_array"))) << text;
     EXPECT_THAT(text, Not(HasSubstr("#1.0"))) << text;
@@ -378,6 +379,19 @@ TEST(Linearize, MakesImmediatesOfAStackOfScalars) {
     EXPECT_EQ(count(Op::kStore), 3) << text;
     EXPECT_EQ(program->params.size(), 2u);
   }
+}
+
+TEST(Linearize, StoresPastTheCachesWhatTheyCannotHold) {
+  base::Target target = TargetOfWidth(64);
+  target.l3_bytes = 1 << 20;
+  const auto stores = [&](const std::vector<int64_t>& dims) {
+    GraphMaker g;
+    g.Output("y", graph::Relu(g.b(), g.Input("x", dims)));
+    return ProgramOf(g.Finish(), target);
+  };
+  EXPECT_THAT(stores({512, 513}), HasSubstr("store.f32x16 #1 "));
+  EXPECT_THAT(stores({448, 512}),
+              AllOf(HasSubstr("store.f32x16 "), Not(HasSubstr("f32x16 #1"))));
 }
 
 TEST(UnrollConstantAxes, LeavesLongAxesAndManyCopiesAlone) {

@@ -14,6 +14,7 @@
 #include "backends/null/null_backend.h"
 #include "engine/graph/contraction.h"
 #include "engine/graph/movement.h"
+#include "engine/graph/reduction.h"
 #include "engine/ir/text.h"
 #include "engine/kernel/opts.h"
 #include "tests/support/example_graphs.h"
@@ -143,6 +144,21 @@ TEST(TileForCpu, AsksForTheNextPanelOfWeightsWhereFewTilesMeetOne) {
   EXPECT_FALSE(asks(128, 64));    // The cache holds all weights.
   EXPECT_FALSE(asks(2000, 768));  // Each panel meets many tiles.
   EXPECT_FALSE(asks(1, 768));     // Each panel is read once.
+}
+
+TEST(TileForCpu, AsksForTheNextRowWhereLoopsReadOneAgain) {
+  const auto asks = [](int64_t rows, bool twice) {
+    GraphMaker g;
+    const Id x = g.Input("x", {rows, 1024});
+    g.Output("y", twice ? graph::Softmax(g.b(), x, {1})
+                        : g.b().Reduce(ir::Op::kAdd, x, {1}));
+    const Tiled tiled = Tile(g.Finish(), null::Shape::kAvx512);
+    return absl::StrContains(ir::ToText(*tiled.cut.arena, tiled.tile.bodies),
+                             "prefetch");
+  };
+  EXPECT_TRUE(asks(4096, true));
+  EXPECT_FALSE(asks(4096, false));  // Memory is never idle.
+  EXPECT_FALSE(asks(16, true));     // They are in a cache already.
 }
 
 TEST(TileForCpu, HasSmallerTilesForWhatIsLeftOfAFreeNumberOfRows) {
