@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -62,6 +63,8 @@ constexpr double kCheapEpilogue = 12;
 constexpr int kFewRows = 4;
 // Multiply-adds of the steps that are written out one after the other.
 constexpr int64_t kCopiesOfStep = 240;
+// Rows that meet a copy which a chunk makes for itself.
+constexpr int64_t kUsesOfOwnCopy = 96;
 
 class Tiler {
  public:
@@ -361,6 +364,10 @@ class Tiler {
     inner = ArrangeSteps(inner,
                          packable == kNoNode ? kNoNode : LoadOfParam(packable));
     std::vector<Id> of_weights;
+    Id row_blocks = kNoNode;
+    const int64_t tiles_in_block = TilesInBlock(contraction, choice, rows);
+    const bool inside =
+        packable != kNoNode && tile_rows != kNoNode && tiles_in_block > 0;
     if (packable != kNoNode) {
       const Id load = LoadOfParam(packable);
       // Not the free ranges of the load: its gate is for columns past the end.
@@ -375,13 +382,22 @@ class Tiler {
       for (Id range : inner) {
         if (Has(free, range)) steps.push_back(range);
       }
-      Pack pack;
-      const Id packed =
-          ReadPacked(arena_, body_, load, of_weights, panels, steps, &pack);
-      if (packed == kNoNode) return false;
-      body_ = packed;
-      if (packs_.empty()) packs_.push_back(pack);
-      if (packs_[0].body != pack.body) return false;
+      if (inside) {
+        split = SplitRange(arena_, body_, tile_rows, tiles_in_block,
+                           RangeKind::kSerial, Tail::kShort);
+        body_ = split.body;
+        row_blocks = split.outer;
+        tile_rows = split.inner;
+        PackInside(LoadOfParam(packable), steps, panels);
+      } else {
+        Pack pack;
+        const Id packed =
+            ReadPacked(arena_, body_, load, of_weights, panels, steps, &pack);
+        if (packed == kNoNode) return false;
+        body_ = packed;
+        if (packs_.empty()) packs_.push_back(pack);
+        if (packs_[0].body != pack.body) return false;
+      }
     }
     inner = SkipPadding(std::move(inner));
     UnrollTaps(inner, rows * vectors);
@@ -389,9 +405,11 @@ class Tiler {
     // Order: what chooses among weights, so that a panel stays in the cache
     // while it meets all the data; then the data; then the tile. If the cache
     // holds all weights, the data comes first, so that it is read once.
-    const bool all_stay = packable != kNoNode && Stays(contraction, packable);
+    const bool all_stay =
+        packable != kNoNode && !inside && Stays(contraction, packable);
     std::vector<Id> order;
     std::vector<Id> choosing = of_weights;
+    if (row_blocks != kNoNode) choosing.push_back(row_blocks);
     if (packable != kNoNode && columns != kNoNode) choosing.push_back(columns);
     if (!all_stay) order = choosing;
     // In the tile row by row, so that what a row broadcasts is soon done with.
@@ -414,20 +432,83 @@ class Tiler {
       std::swap(fastest[0], fastest[1]);
     }
     order.insert(order.end(), fastest.begin(), fastest.end());
-    if (packable != kNoNode && !all_stay && columns != kNoNode) {
+    if (packable != kNoNode && !inside && !all_stay && columns != kNoNode) {
       AskForNextPanel(LoadOfParam(packable), panels,
                       {order.begin() + choosing.size(), order.end()});
     }
+    if (inside) {
+      AskForNextCopy(LoadOfParam(packable), panels, tile_rows, tiles_in_block);
+    }
     if (all_stay) order.insert(order.end(), choosing.begin(), choosing.end());
-    const size_t outer = order.size();
+    // The tiles of a chunk share what it has packed.
+    const size_t outer = inside ? choosing.size() : order.size();
     order.insert(order.end(), tile.begin(), tile.end());
     body_ = Reorder(arena_, body_, order);
     MakeGrid(outer);
     const bool staged = StageCostlyEpilogue();
-    description = absl::StrCat(
-        "outer product, tile ", rows, "x", vectors * lanes,
-        packs_.empty() ? "" : ", packed", staged ? ", sums staged" : "");
+    description =
+        absl::StrCat("outer product, tile ", rows, "x", vectors * lanes,
+                     inside            ? ", packed by its chunks"
+                     : !packs_.empty() ? ", packed"
+                                       : "",
+                     staged ? ", sums staged" : "");
     return true;
+  }
+
+  // How many tiles of `rows` a chunk has that makes its own copy of a panel: so
+  // many that the second cache holds their rows, which meet panel after panel.
+  // 0 if the copy is there when the model is loaded, or is better made once: it
+  // would be used too few times, its columns lie apart, or the second cache
+  // does not hold what a panel is copied from.
+  int64_t TilesInBlock(const Contraction& contraction, const TileChoice& choice,
+                       int rows) {
+    const Id load = choice.packed;
+    if (load == kNoNode || choice.rows == kNoNode ||
+        at_load_[arena_[arena_[load].srcs[0]].attr->ints[0]] ||
+        StaticExtent(choice.rows) == 0 ||
+        contraction.StrideOfFactor(load, choice.columns) != Stride::kOne) {
+      return 0;
+    }
+    for (Id range : contraction.outputs()) {
+      if (range != choice.rows && !contraction.Depends(load, range)) return 0;
+    }
+    const auto element = static_cast<double>(ir::ByteSize(arena_[load].dtype));
+    double bytes_a_row = element;
+    double bytes_a_panel = element * lanes_ * choice.num_vectors;
+    for (Id range : contraction.reduced()) {
+      bytes_a_row *= Extent(range);
+      if (!contraction.Depends(load, range)) continue;
+      bytes_a_panel *= Extent(range);
+      // Lines that far apart which the second cache holds: those a large power
+      // of two apart share sets.
+      const int64_t apart = contraction.StepOfFactor(load, range).value_or(0) *
+                            ir::ByteSize(arena_[load].dtype);
+      if (Extent(range) * static_cast<double>(std::max(
+                              std::gcd(apart, target_.l2_bytes), kLine)) >
+          static_cast<double>(target_.l2_bytes)) {
+        return 0;
+      }
+    }
+    const auto cache = static_cast<double>(target_.l2_bytes);
+    const int64_t tiles = (StaticExtent(choice.rows) + rows - 1) / rows;
+    const int64_t blocks = static_cast<int64_t>(std::ceil(
+        static_cast<double>(tiles * rows) * bytes_a_row / (cache / 2)));
+    const int64_t in_block = (tiles + blocks - 1) / blocks;
+    return in_block * rows >= kUsesOfOwnCopy && bytes_a_panel <= cache / 4
+               ? in_block
+               : 0;
+  }
+
+  // Lets `load` read a copy that is made where the panel and what else chooses
+  // among its columns is known.
+  void PackInside(Id load, std::vector<Id> steps, const Panels& panels) {
+    const std::vector<Id> columns = FreeRanges(arena_, panels.inside);
+    for (RangeKind kind : {RangeKind::kUnroll, RangeKind::kVector}) {
+      for (Id range : columns) {
+        if (KindOf(arena_, range) == kind) steps.push_back(range);
+      }
+    }
+    body_ = StageBeforeStore(arena_, body_, load, steps);
   }
 
   // While `data`, the ranges of the tiles that meet a panel, runs over one,
@@ -443,51 +524,114 @@ class Tiler {
       tiles *= extent;
       tile = ir::Add(arena_, ir::Mul(arena_, tile, arena_.Int(extent)), range);
     }
-    // With more tiles than columns, the first one is a small part of the time.
-    if (tiles < 2 || tiles > panels.width) return;
     const Id index = arena_[load].srcs[1];
     const Id elements = Step(index, panels.panel);
     if (elements == kNoNode || !arena_.IsConst(elements)) return;
+    const int64_t size = arena_.IntValue(elements);
+    const Share share = ShareOfTurn(load, panels, size, tile, tiles);
+    if (share.count == 0) return;
+    ir::Substitution first;  // Where the panel begins.
+    for (Id range : InnerRanges(arena_, SumOfLoad(load))) {
+      first[range] = arena_.Int(0);
+    }
+    for (Id range : FreeRanges(arena_, panels.inside)) {
+      first[range] = arena_.Int(0);
+    }
+    const Id next =
+        ir::Add(arena_, ir::Substitute(arena_, index, first), elements);
+    Ask(load, arena_[load].srcs[0], share.count, [&](int64_t at) {
+      return ir::Add(arena_, next,
+                     ir::Add(arena_, share.first, arena_.Int(at)));
+    });
+  }
 
-    // Where the panel begins, and the number of the step in it, without the
-    // steps that are written out inside the innermost loop.
-    ir::Substitution first;
+  // The same where the chunks copy panels themselves: `source` is what they
+  // copy. Read while it is copied, one short piece of a row after the other, it
+  // would come from memory piece by piece.
+  void AskForNextCopy(Id source, const Panels& panels, Id tile, int64_t tiles) {
+    Id copy = kNoNode;
+    Id load = kNoNode;
+    for (Id id : Below(body_)) {
+      if (arena_[id].op == Op::kStage && arena_[id].srcs[0] == source) {
+        copy = id;
+      } else if (arena_[id].op == Op::kLoad && arena_[id].srcs[0] == copy) {
+        load = id;
+      }
+    }
+    if (load == kNoNode || panels.panel == kNoNode) return;
+    ir::Substitution next = {
+        {panels.panel, ir::Add(arena_, panels.panel, arena_.Int(1))}};
+    Id step = kNoNode;
+    for (Id range : InnerRanges(arena_, copy)) {
+      if (KindOf(arena_, range) != RangeKind::kSerial) {
+        next[range] = arena_.Int(0);
+      } else if (step == kNoNode) {
+        step = range;
+      } else {
+        return;  // No matrix.
+      }
+    }
+    const int64_t steps = step == kNoNode ? 0 : StaticExtent(step);
+    const Share share =
+        ShareOfTurn(load, panels, steps * panels.width, tile, tiles);
+    Ask(load, arena_[source].srcs[0], share.count, [&](int64_t at) {
+      const Id element = ir::Add(arena_, share.first, arena_.Int(at));
+      const Id width = arena_.Int(panels.width);
+      next[step] = ir::IDiv(arena_, element, width);
+      return ir::Add(arena_,
+                     ir::Substitute(arena_, arena_[source].srcs[1], next),
+                     ir::Mod(arena_, element, width));
+    });
+  }
+
+  // The elements of a panel that one turn of the innermost loop asks for.
+  struct Share {
+    Id first = kNoNode;
+    int64_t count = 0;  // 0: nothing is asked for.
+  };
+
+  // Of a panel of `size` elements, each tile, of a number `tile` of `tiles`,
+  // asks for its part; `load` reads the panel that the tiles meet.
+  Share ShareOfTurn(Id load, const Panels& panels, int64_t size, Id tile,
+                    int64_t tiles) {
+    // With more tiles than columns, the first one is a small part of the time.
+    if (tiles < 2 || tiles > panels.width) return {};
+    const Id index = arena_[load].srcs[1];
+    // The number of the step, without the steps that are written out inside the
+    // innermost loop.
     Id step = arena_.Int(0);
     int64_t steps_a_turn = 1;
     bool written_out = true;
     const std::vector<Id> steps = InnerRanges(arena_, SumOfLoad(load));
     for (size_t i = steps.size(); i-- > 0;) {
-      first[steps[i]] = arena_.Int(0);
       written_out &= KindOf(arena_, steps[i]) == RangeKind::kUnroll;
       if (written_out) {
         steps_a_turn *= StaticExtent(steps[i]);
         continue;
       }
       const Id by = Step(index, steps[i]);
-      if (by == kNoNode || !arena_.IsConst(by)) return;
+      if (by == kNoNode || !arena_.IsConst(by)) return {};
       const int64_t rows = arena_.IntValue(by) / panels.width;
       step = ir::Add(arena_, step, ir::Mul(arena_, steps[i], arena_.Int(rows)));
     }
-    for (Id range : FreeRanges(arena_, panels.inside)) {
-      first[range] = arena_.Int(0);
-    }
-    const Id panel = ir::Substitute(arena_, index, first);
-
     const int64_t part = panels.width / tiles;  // Elements for each step.
-    const int64_t size = arena_.IntValue(elements);
-    Id ahead = ir::Add(arena_, panel, elements);
-    ahead =
-        ir::Add(arena_, ahead,
-                ir::Mul(arena_, tile, arena_.Int(size / panels.width * part)));
-    ahead = ir::Add(arena_, ahead, ir::Mul(arena_, step, arena_.Int(part)));
+    const Id of_tile =
+        ir::Mul(arena_, tile, arena_.Int(size / panels.width * part));
+    return {ir::Add(arena_, of_tile, ir::Mul(arena_, step, arena_.Int(part))),
+            part * steps_a_turn};
+  }
+
+  // Where `load` is read, asks for the lines of `count` elements of `base`, of
+  // which the n-th stands at `position(n)`.
+  template <typename Position>
+  void Ask(Id load, Id base, int64_t count, Position position) {
     const int64_t line = kLine / ir::ByteSize(arena_[load].dtype);
     Id asking = load;
-    for (int64_t at = 0; at < part * steps_a_turn; at += line) {
+    for (int64_t at = 0; at < count; at += line) {
       asking = arena_.Make(Op::kPrefetch, arena_[load].dtype,
-                           {asking, arena_[load].srcs[0],
-                            ir::Add(arena_, ahead, arena_.Int(at))});
+                           {asking, base, position(at)});
     }
-    body_ = ir::Substitute(arena_, body_, {{load, asking}});
+    if (asking != load) body_ = ir::Substitute(arena_, body_, {{load, asking}});
   }
 
   // The reduction that `load` is a factor of.
@@ -519,7 +663,10 @@ class Tiler {
   bool StageCostlyEpilogue() {
     std::vector<Id> tile;
     for (Id range : StoreRanges(arena_, body_)) {
-      if (KindOf(arena_, range) != RangeKind::kGrid) tile.push_back(range);
+      const RangeKind kind = KindOf(arena_, range);
+      if (kind == RangeKind::kUnroll || kind == RangeKind::kVector) {
+        tile.push_back(range);
+      }
     }
     const Id sum = SumOfTile(tile);
     if (sum == kNoNode || tile.empty()) return false;
