@@ -38,10 +38,15 @@ constexpr double kSharedSets = 4;
 constexpr double kPerCycle = 2;
 constexpr double kLatency = 4;
 constexpr double kLoopOverhead = 0.25;
-// Loads of a vector with every second element, and loads or stores of lanes
-// that lie apart.
-constexpr double kPairsCost = 3;
+// A vector of every second element: two loads that cross lines and a shuffle,
+// which hold up the arithmetic as well. Loads or stores of lanes that lie
+// apart.
+constexpr double kPairsCost = 2;
+constexpr double kPairsDelay = 2.2;
 constexpr double kLaneCost = 1.5;
+// Cycles for a vector of columns that lie apart, copied by a launch of its own:
+// from memory and to memory.
+constexpr double kCopyByLaunch = 32;
 
 class Chooser {
  public:
@@ -79,10 +84,13 @@ class Chooser {
     const Id packable = FactorToPack(columns);
     TryColumns(columns, packable);
     if (packable != kNoNode) TryColumns(columns, kNoNode);
+    const Id copied = FactorToCopy(columns);
+    if (copied != kNoNode) TryColumns(columns, copied, /*by_chunks=*/true);
   }
 
-  void TryColumns(Id columns, Id packed) {
+  void TryColumns(Id columns, Id packed, bool by_chunks = false) {
     TileChoice choice;
+    choice.by_chunks = by_chunks;
     choice.columns = columns;
     choice.packed = packed;
     choice.rows = contraction_.RowsFor(columns);
@@ -136,6 +144,46 @@ class Chooser {
     }
     return best;
   }
+
+  // Data of which the lanes would take every second element at each use: chunks
+  // that run through all rows put them side by side once. What windows have in
+  // common is copied for each.
+  Id FactorToCopy(Id columns) {
+    const Id rows = contraction_.RowsFor(columns);
+    if (rows == kNoNode || !Known(rows) || !Known(columns) ||
+        contraction_.StrideOfResult(columns) != Stride::kOne) {
+      return kNoNode;
+    }
+    for (Id load : contraction_.factors()) {
+      const Node& base = arena_[arena_[load].srcs[0]];
+      if (base.op != Op::kParam ||
+          contraction_.StrideOfFactor(load, columns) != Stride::kTwo) {
+        continue;
+      }
+      const size_t param = base.attr->ints[0];
+      if (param >= at_load_.size() || at_load_[param] ||
+          OnlyLoadOf(arena_, body_, static_cast<int>(param)) == kNoNode) {
+        continue;
+      }
+      const auto chooses = [&](Id range) {
+        return range == rows || contraction_.Depends(load, range);
+      };
+      const std::vector<Id>& outputs = contraction_.outputs();
+      const std::vector<Id>& reduced = contraction_.reduced();
+      double bytes = static_cast<double>(ir::ByteSize(arena_[load].dtype)) *
+                     lanes_ * kMostVectors;
+      for (Id range : reduced) bytes *= contraction_.Extent(range);
+      if (std::all_of(outputs.begin(), outputs.end(), chooses) &&
+          std::all_of(reduced.begin(), reduced.end(),
+                      [&](Id range) { return Known(range); }) &&
+          bytes <= static_cast<double>(target_.l2_bytes) / 4) {
+        return load;
+      }
+    }
+    return kNoNode;
+  }
+
+  bool Known(Id range) const { return arena_.IsConst(arena_[range].srcs[0]); }
 
   // True if what `load` reads is used so often that copying it for each run
   // pays: its columns are no neighbours, or rows of it lie too far apart for
@@ -220,23 +268,27 @@ class Chooser {
   double Cycles(const TileChoice& choice) {
     const int sums = choice.num_rows * choice.num_vectors;
     double loads = 0;
+    double pairs = 0;
     for (Id load : contraction_.factors()) {
       const bool by_rows =
           choice.rows != kNoNode && contraction_.Depends(load, choice.rows);
       const bool by_columns = contraction_.Depends(load, choice.columns);
+      const double vectors = (by_rows ? choice.num_rows : 1) *
+                             (by_columns ? choice.num_vectors : 1);
       double each = 1;
       if (by_columns && load != choice.packed) {
-        each = CostOf(contraction_.StrideOfFactor(load, choice.columns),
-                      kPairsCost);
+        const Stride stride = contraction_.StrideOfFactor(load, choice.columns);
+        each = CostOf(stride, kPairsCost);
+        pairs += stride == Stride::kTwo ? vectors : 0;
       }
-      loads += each * (by_rows ? choice.num_rows : 1) *
-               (by_columns ? choice.num_vectors : 1);
+      loads += each * vectors;
     }
     const double step =
         std::max({sums / kPerCycle, loads / kPerCycle, kLatency}) +
-        kLoopOverhead;
+        pairs * kPairsDelay + kLoopOverhead;
     const Stride result = contraction_.StrideOfResult(choice.columns);
     double steps = 1;
+    double copies = 0;  // Cycles of all copies of panels.
     for (Id range : contraction_.reduced()) {
       steps *= contraction_.Extent(range);
     }
@@ -248,7 +300,25 @@ class Chooser {
                    ? std::ceil(contraction_.Extent(range) / choice.num_rows)
                    : contraction_.Extent(range);
     }
-    return tiles * (steps * step + sums * CostOf(result, lanes_ * kLaneCost));
+    if (choice.by_chunks) {
+      const double tiles_a_panel =
+          std::ceil(contraction_.Extent(choice.rows) / choice.num_rows);
+      const double vector =
+          kLatency +
+          CostOf(contraction_.StrideOfFactor(choice.packed, choice.columns),
+                 kPairsCost);
+      copies = tiles / tiles_a_panel * steps * choice.num_vectors * vector;
+    } else if (choice.packed != kNoNode && !IsAtLoad(choice.packed) &&
+               contraction_.StrideOfFactor(choice.packed, choice.columns) !=
+                   Stride::kOne) {
+      copies = contraction_.Reads(choice.packed) / lanes_ * kCopyByLaunch;
+    }
+    return tiles * (steps * step + sums * CostOf(result, lanes_ * kLaneCost)) +
+           copies;
+  }
+
+  bool IsAtLoad(Id load) const {
+    return at_load_[arena_[arena_[load].srcs[0]].attr->ints[0]];
   }
 
   // Of a vector along a range, for a load or a store.
@@ -295,7 +365,7 @@ std::string Words(const Arena& arena, const Contraction& contraction,
     absl::StrAppend(&words, ", rows of range ", number(choice.rows));
   }
   if (choice.packed != kNoNode) {
-    absl::StrAppend(&words, ", packed ",
+    absl::StrAppend(&words, choice.by_chunks ? ", copied " : ", packed ",
                     arena[arena[choice.packed].srcs[0]].attr->ints[0]);
   }
   return words;

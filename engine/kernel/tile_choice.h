@@ -22,6 +22,7 @@ struct TileChoice {
   int num_rows = 1;
   int num_vectors = 1;
   ir::Id packed = ir::kNoNode;  // The factor with a packed copy, if any.
+  bool by_chunks = false;       // Which each chunk makes for itself.
   double cycles = 0;            // Of the whole contraction on one thread.
   double share_of_peak = 0;     // Cycles that multiply-adds alone would take.
 };
@@ -35,7 +36,7 @@ struct TileChoice {
 
 // The choice in words without the ids of an arena, to be known again by in
 // another compile of the same kernel: "6x4, lanes of range 1, rows of range 0,
-// packed 2".
+// packed 2", or "copied 2" where chunks have to.
 [[nodiscard]] std::string Words(const ir::Arena& arena,
                                 const Contraction& contraction,
                                 const TileChoice& choice);

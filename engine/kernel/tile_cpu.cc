@@ -367,7 +367,7 @@ class Tiler {
     Id row_blocks = kNoNode;
     const int64_t tiles_in_block = TilesInBlock(contraction, choice, rows);
     const bool inside =
-        packable != kNoNode && tile_rows != kNoNode && tiles_in_block > 0;
+        choice.by_chunks || (tile_rows != kNoNode && tiles_in_block > 0);
     if (packable != kNoNode) {
       const Id load = LoadOfParam(packable);
       // Not the free ranges of the load: its gate is for columns past the end.
@@ -383,11 +383,13 @@ class Tiler {
         if (Has(free, range)) steps.push_back(range);
       }
       if (inside) {
-        split = SplitRange(arena_, body_, tile_rows, tiles_in_block,
-                           RangeKind::kSerial, Tail::kShort);
-        body_ = split.body;
-        row_blocks = split.outer;
-        tile_rows = split.inner;
+        if (tile_rows != kNoNode) {
+          split = SplitRange(arena_, body_, tile_rows, tiles_in_block,
+                             RangeKind::kSerial, Tail::kShort);
+          body_ = split.body;
+          row_blocks = split.outer;
+          tile_rows = split.inner;
+        }
         PackInside(LoadOfParam(packable), steps, panels);
       } else {
         Pack pack;
@@ -466,7 +468,8 @@ class Tiler {
     if (load == kNoNode || choice.rows == kNoNode ||
         at_load_[arena_[arena_[load].srcs[0]].attr->ints[0]] ||
         StaticExtent(choice.rows) == 0 ||
-        contraction.StrideOfFactor(load, choice.columns) != Stride::kOne) {
+        (!choice.by_chunks &&
+         contraction.StrideOfFactor(load, choice.columns) != Stride::kOne)) {
       return 0;
     }
     for (Id range : contraction.outputs()) {
@@ -483,9 +486,10 @@ class Tiler {
       // of two apart share sets.
       const int64_t apart = contraction.StepOfFactor(load, range).value_or(0) *
                             ir::ByteSize(arena_[load].dtype);
-      if (Extent(range) * static_cast<double>(std::max(
+      if (!choice.by_chunks &&
+          Extent(range) * static_cast<double>(std::max(
                               std::gcd(apart, target_.l2_bytes), kLine)) >
-          static_cast<double>(target_.l2_bytes)) {
+              static_cast<double>(target_.l2_bytes)) {
         return 0;
       }
     }
@@ -494,7 +498,8 @@ class Tiler {
     const int64_t blocks = static_cast<int64_t>(std::ceil(
         static_cast<double>(tiles * rows) * bytes_a_row / (cache / 2)));
     const int64_t in_block = (tiles + blocks - 1) / blocks;
-    return in_block * rows >= kUsesOfOwnCopy && bytes_a_panel <= cache / 4
+    return choice.by_chunks || (in_block * rows >= kUsesOfOwnCopy &&
+                                bytes_a_panel <= cache / 4)
                ? in_block
                : 0;
   }
@@ -562,15 +567,20 @@ class Tiler {
     ir::Substitution next = {
         {panels.panel, ir::Add(arena_, panels.panel, arena_.Int(1))}};
     Id step = kNoNode;
+    Id apart = arena_.Int(1);  // Neighbouring columns.
     for (Id range : InnerRanges(arena_, copy)) {
       if (KindOf(arena_, range) != RangeKind::kSerial) {
         next[range] = arena_.Int(0);
+        if (KindOf(arena_, range) == RangeKind::kVector) {
+          apart = Step(arena_[source].srcs[1], range);
+        }
       } else if (step == kNoNode) {
         step = range;
       } else {
         return;  // No matrix.
       }
     }
+    if (apart == kNoNode) return;
     const int64_t steps = step == kNoNode ? 0 : StaticExtent(step);
     const Share share =
         ShareOfTurn(load, panels, steps * panels.width, tile, tiles);
@@ -580,7 +590,7 @@ class Tiler {
       next[step] = ir::IDiv(arena_, element, width);
       return ir::Add(arena_,
                      ir::Substitute(arena_, arena_[source].srcs[1], next),
-                     ir::Mod(arena_, element, width));
+                     ir::Mul(arena_, ir::Mod(arena_, element, width), apart));
     });
   }
 

@@ -312,7 +312,7 @@ struct Conv {
   }
 };
 
-// 29 convolutions, each in three places.
+// 31 convolutions, each in three places.
 const Conv kConvolutions[] = {
     // Channels that fill no vector.
     {{1, 3, 9, 9}, 5, {3, 3}, 1, {}, {}, {1, 1}, {1, 1}},
@@ -324,6 +324,9 @@ const Conv kConvolutions[] = {
     {{1, 3, 17, 19}, 16, {5, 5}, 1, {2, 2}, {}, {2, 2}, {2, 2}},
     {{2, 3, 23, 21}, 8, {7, 7}, 1, {2, 2}, {}, {3, 3}, {3, 3}},
     {{1, 4, 20, 20}, 5, {1, 1}, 1, {3, 3}},
+    // Every second element of a row, for many filters.
+    {{1, 3, 29, 71}, 45, {7, 7}, 1, {2, 2}, {}, {3, 3}, {3, 3}},
+    {{2, 19, 9, 67}, 70, {1, 1}, 1, {2, 2}},
     {{1, 4, 20, 20}, 5, {3, 3}, 1, {3, 3}, {}, {1, 0}, {0, 1}},
     {{1, 3, 12, 10}, 7, {3, 5}, 1, {1, 2}, {}, {0, 3}, {2, 1}},
     // Dilations.

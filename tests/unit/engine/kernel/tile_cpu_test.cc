@@ -93,14 +93,16 @@ TEST(TileForCpu, TakesAsManyLanesAsTheRegistersHold) {
 }
 
 // The result, the image and the weights are parameters 0, 1 and 2.
-std::string DescriptionOfConvolution(int64_t channels, int64_t size) {
+std::string DescriptionOfConvolution(int64_t channels, int64_t size,
+                                     int64_t filters, int64_t stride = 1) {
   GraphMaker g;
   const Id one = g.b().Int(1);
   graph::Windows windows;
+  windows.strides = {stride, stride};
   windows.pads_before = windows.pads_after = {one, one};
   g.Output("y",
            graph::Convolution(g.b(), g.Input("x", {1, channels, size, size}),
-                              g.Weight({channels, channels, 3, 3}), ir::kNoNode,
+                              g.Weight({filters, channels, 3, 3}), ir::kNoNode,
                               1, windows));
   return Tile(g.Finish(), null::Shape::kAvx512, {false, false, true})
       .tile.description;
@@ -108,12 +110,19 @@ std::string DescriptionOfConvolution(int64_t channels, int64_t size) {
 
 TEST(TileForCpu, RunsLanesAlongAnImageThatFillsThem) {
   // Rows of two vectors; stores of channels would lie apart.
-  EXPECT_THAT(DescriptionOfConvolution(16, 32), EndsWith("x32"));
+  EXPECT_THAT(DescriptionOfConvolution(16, 32, 16), EndsWith("x32"));
 }
 
 TEST(TileForCpu, RunsLanesAlongPackedChannelsWhereAnImageWastesThem) {
   // Rows of half a vector.
-  EXPECT_THAT(DescriptionOfConvolution(256, 7), EndsWith(", packed"));
+  EXPECT_THAT(DescriptionOfConvolution(256, 7, 256), EndsWith(", packed"));
+}
+
+TEST(TileForCpu, PutsEverySecondElementSideBySideForManyFilters) {
+  EXPECT_THAT(DescriptionOfConvolution(3, 224, 64, 2),
+              EndsWith(", packed by its chunks"));
+  // Few filters would not use a copy often enough.
+  EXPECT_THAT(DescriptionOfConvolution(3, 224, 4, 2), Not(HasSubstr("chunks")));
 }
 
 TEST(TileForCpu, CopiesAFactorWhoseRowsShareSetsOfTheCache) {
