@@ -21,7 +21,7 @@ constexpr int64_t kAny = INT64_MAX;
 // The tensor in an attribute, as a node.
 Id ConstantOf(NodeCall& c, const onnx::TensorProto& tensor) {
   const absl::StatusOr<graph::Weight> weight =
-      ReadTensor(tensor, c.context().file);
+      ReadTensor(tensor, c.context().file->proto);
   if (!weight.ok()) return c.b().Fail(weight.status());
   return c.context().Constant(*weight);
 }

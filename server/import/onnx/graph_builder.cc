@@ -369,7 +369,7 @@ absl::StatusOr<Id> GraphBuilder::ValueOf(const std::string& name) {
   const auto apart = c_.file->data.find(tensor->second);
   QUERN_ASSIGN_OR_RETURN(
       weight,
-      ReadTensor(*tensor->second, c_.file,
+      ReadTensor(*tensor->second, c_.file->proto,
                  apart == c_.file->data.end() ? nullptr : &apart->second));
   const Id id = c_.Constant(weight);
   values_[name] = id;
@@ -441,7 +441,7 @@ absl::Status CheckGraph(const GraphProto& graph, int64_t opset,
 }
 
 absl::Status BuildGraph(Context& context, int64_t opset) {
-  return GraphBuilder(&context, &context.file->proto.graph(), opset).Build();
+  return GraphBuilder(&context, &context.file->proto->graph(), opset).Build();
 }
 
 }  // namespace quern::onnx_import

@@ -110,8 +110,8 @@ absl::StatusOr<graph::Graph> Import(const ByteSource& source,
   std::shared_ptr<const ModelFile> file;
   QUERN_ASSIGN_OR_RETURN(file, ReadModelFile(source));
   int64_t opset = 0;
-  QUERN_ASSIGN_OR_RETURN(opset, CheckHead(file->proto));
-  QUERN_RETURN_IF_ERROR(CheckGraph(file->proto.graph(), opset, options));
+  QUERN_ASSIGN_OR_RETURN(opset, CheckHead(*file->proto));
+  QUERN_RETURN_IF_ERROR(CheckGraph(file->proto->graph(), opset, options));
   ImportOptions narrowed = options;
   bool trust_slices = false;
   for (int attempt = 1;; ++attempt) {

@@ -281,7 +281,7 @@ absl::StatusOr<std::shared_ptr<const ModelFile>> ReadModelFile(
       message.data(), static_cast<int>(message.size()));
   google::protobuf::io::CodedInputStream coded(&stream);
   coded.SetTotalBytesLimit(INT32_MAX);
-  if (!file->proto.ParseFromCodedStream(&coded) ||
+  if (!file->proto->ParseFromCodedStream(&coded) ||
       !coded.ConsumedEntireMessage()) {
     return Damaged();
   }
@@ -295,10 +295,11 @@ absl::StatusOr<std::shared_ptr<const ModelFile>> ReadModelFile(
           "no memory for the ", extent.size, " bytes of an initializer"));
     }
     memory.push_back(data);
-    QUERN_RET_CHECK(extent.initializer < file->proto.graph().initializer_size(),
-                    "initializer ", extent.initializer);
+    QUERN_RET_CHECK(
+        extent.initializer < file->proto->graph().initializer_size(),
+        "initializer ", extent.initializer);
     const onnx::TensorProto& tensor =
-        file->proto.graph().initializer(extent.initializer);
+        file->proto->graph().initializer(extent.initializer);
     // Of a field that is there twice the last one counts.
     file->data[&tensor] =
         graph::Bytes(data, data.get(), static_cast<size_t>(extent.size));

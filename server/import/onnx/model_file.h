@@ -40,7 +40,9 @@ class ByteSource {
 [[nodiscard]] std::unique_ptr<ByteSource> FromMemory(absl::string_view bytes);
 
 struct ModelFile {
-  onnx::ModelProto proto;
+  // On its own, so that a small weight inside it keeps no large ones alive.
+  std::shared_ptr<onnx::ModelProto> proto =
+      std::make_shared<onnx::ModelProto>();
   // What was read apart: the `raw_data` of these tensors is empty in `proto`.
   absl::flat_hash_map<const onnx::TensorProto*, graph::Bytes> data;
 };

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/import/onnx/importer.h"
 
+#include <map>
+#include <memory>
+#include <numeric>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -165,6 +169,36 @@ TEST(Import, ReadsRawDataWithoutItsModel) {
   ASSERT_EQ(graph->weights.size(), 1u);
   EXPECT_EQ(std::string(graph->weights[0].data.data(), 8),
             std::string(reinterpret_cast<const char*>(values), 8));
+}
+
+TEST(Import, ASmallWeightKeepsNoLargeOneAlive) {
+  // One inside the message, one that is read apart.
+  onnx::ModelProto model =
+      Model(Input("x", {"1", "5000"}) + Node("Mul", {"x", "large"}, "scaled") +
+            Node("Add", {"scaled", "small"}, "y") + Output("y"));
+  for (const auto& [name, rows, columns] :
+       {std::tuple{"large", 1, 5000}, {"small", 7, 1}}) {
+    onnx::TensorProto* tensor = model.mutable_graph()->add_initializer();
+    tensor->set_name(name);
+    tensor->set_data_type(onnx::TensorProto::FLOAT);
+    tensor->add_dims(rows);
+    tensor->add_dims(columns);
+    std::vector<float> values(rows * columns);
+    std::iota(values.begin(), values.end(), 1.0F);
+    tensor->set_raw_data(values.data(), sizeof(float) * values.size());
+  }
+  auto graph = ImportOnnx(model.SerializeAsString());
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  ASSERT_EQ(graph->weights.size(), 2u);
+  std::map<std::string, graph::Bytes> data;
+  for (graph::Weight& weight : graph->weights) {
+    data[weight.name] = std::move(weight.data);
+  }
+  const std::weak_ptr<const void> large = data.at("large").owner();
+  EXPECT_FALSE(large.expired());
+  data.erase("large");
+  EXPECT_TRUE(large.expired());
+  EXPECT_EQ(data.at("small").size(), 28u);
 }
 
 // Shapes as data.

@@ -41,7 +41,7 @@ absl::StatusOr<std::shared_ptr<const ModelFile>> Read(
 
 // The data of an initializer, wherever it is.
 std::string DataOf(const ModelFile& file, int i) {
-  const onnx::TensorProto& tensor = file.proto.graph().initializer(i);
+  const onnx::TensorProto& tensor = file.proto->graph().initializer(i);
   const auto apart = file.data.find(&tensor);
   if (apart == file.data.end()) return tensor.raw_data();
   EXPECT_TRUE(tensor.has_raw_data());
@@ -61,7 +61,7 @@ TEST(ModelFile, ReadsLongDataApartAndAligned) {
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(DataOf(**file, i), model.graph().initializer(i).raw_data());
   }
-  onnx::ModelProto rest = (*file)->proto;
+  onnx::ModelProto rest = *(*file)->proto;
   for (int i : {0, 2, 3}) {
     rest.mutable_graph()->mutable_initializer(i)->set_raw_data(
         model.graph().initializer(i).raw_data());
@@ -96,7 +96,7 @@ TEST(ModelFile, JoinsAGraphThatComesInTwoParts) {
                             ModelWith({6000, 7}).SerializeAsString();
   const auto file = Read(twice);
   ASSERT_TRUE(file.ok()) << file.status();
-  ASSERT_EQ((*file)->proto.graph().initializer_size(), 3);
+  ASSERT_EQ((*file)->proto->graph().initializer_size(), 3);
   EXPECT_EQ(DataOf(**file, 0).size(), 5000u);
   EXPECT_EQ(DataOf(**file, 1).size(), 6000u);
   EXPECT_EQ(DataOf(**file, 2).size(), 7u);
@@ -126,7 +126,7 @@ TEST(ModelFile, RefusesEveryTruncationAndSurvivesDamage) {
   for (size_t size = 1; size < bytes.size(); ++size) {
     // Cut behind the model's first field it is a message, without a graph.
     const auto file = Read(bytes.substr(0, size));
-    EXPECT_TRUE(!file.ok() || !(*file)->proto.has_graph()) << size;
+    EXPECT_TRUE(!file.ok() || !(*file)->proto->has_graph()) << size;
   }
   for (size_t at = 0; at < bytes.size(); at += at < 60 ? 1 : 97) {
     for (int bit = 0; bit < 8; ++bit) {
