@@ -76,8 +76,8 @@ struct Partition {
 [[nodiscard]] Split ClipReduction(ir::Arena& arena, ir::Id body, ir::Id reduce,
                                   ir::Id range);
 
-// Computes `value` at all points of `ranges`, which are ranges of the stores,
-// before any of them is stored: the stores read it from a tile.
+// Computes `value` at all points of `ranges`, of the stores or of a reduction,
+// before any of them is used: what used it reads it from a tile.
 [[nodiscard]] ir::Id StageBeforeStore(ir::Arena& arena, ir::Id body,
                                       ir::Id value,
                                       absl::Span<const ir::Id> ranges);

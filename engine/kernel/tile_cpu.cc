@@ -6,9 +6,10 @@
 // registers while the reduced ranges run; each step loads a few vectors of one
 // factor and broadcasts a few scalars of the other. The lanes run along the
 // range that chooses among weights, of which there is a packed copy, or else
-// along the innermost range of the stores. Windows are walked tap by tap, each
-// over all its channels; the padding is left out. Where each output has its own
-// weights (depthwise convolutions) both factors are vectors.
+// along the innermost range of the stores; what is data there is packed by a
+// launch of its own, by the chunks, or not at all. Windows are walked tap by
+// tap, each over all its channels; the padding is left out. Where each output
+// has its own weights (depthwise convolutions) both factors are vectors.
 //
 // Inner product, for contractions whose factors are both contiguous in the
 // reduced range: the lanes run along the reduction and are added at the end.
@@ -65,6 +66,8 @@ constexpr int kFewRows = 4;
 constexpr int64_t kCopiesOfStep = 240;
 // Rows that meet a copy which a chunk makes for itself.
 constexpr int64_t kUsesOfOwnCopy = 96;
+// So many that many threads have the same to do.
+constexpr double kFewestChunks = 32;
 
 class Tiler {
  public:
@@ -495,8 +498,16 @@ class Tiler {
     }
     const auto cache = static_cast<double>(target_.l2_bytes);
     const int64_t tiles = (StaticExtent(choice.rows) + rows - 1) / rows;
+    double chunks = 1;  // Of one block.
+    for (Id range : contraction.outputs()) {
+      if (range == choice.rows) continue;
+      chunks *= range == choice.columns
+                    ? std::ceil(Extent(range) / lanes_ / choice.num_vectors)
+                    : Extent(range);
+    }
     const int64_t blocks = static_cast<int64_t>(std::ceil(
-        static_cast<double>(tiles * rows) * bytes_a_row / (cache / 2)));
+        std::max(static_cast<double>(tiles * rows) * bytes_a_row / (cache / 2),
+                 std::floor(kFewestChunks / chunks))));
     const int64_t in_block = (tiles + blocks - 1) / blocks;
     return choice.by_chunks || (in_block * rows >= kUsesOfOwnCopy &&
                                 bytes_a_panel <= cache / 4)
@@ -580,10 +591,9 @@ class Tiler {
         return;  // No matrix.
       }
     }
-    if (apart == kNoNode) return;
-    const int64_t steps = step == kNoNode ? 0 : StaticExtent(step);
-    const Share share =
-        ShareOfTurn(load, panels, steps * panels.width, tile, tiles);
+    if (apart == kNoNode || step == kNoNode) return;
+    const int64_t size = StaticExtent(step) * panels.width;
+    const Share share = ShareOfTurn(load, panels, size, tile, tiles);
     Ask(load, arena_[source].srcs[0], share.count, [&](int64_t at) {
       const Id element = ir::Add(arena_, share.first, arena_.Int(at));
       const Id width = arena_.Int(panels.width);

@@ -205,10 +205,18 @@ void AddUp(const Arrays& arrays, int64_t from, int64_t to) {
   const float* const b = arrays.count() > 2 ? arrays[1] : nullptr;
   float* const sum = arrays[arrays.count() - 1];
 #ifdef __SSE2__
-  for (int64_t i = from; i < to; i += 4) {
-    const __m128 value = _mm_load_ps(a + i);
-    _mm_stream_ps(sum + i,
-                  b == nullptr ? value : _mm_add_ps(value, _mm_load_ps(b + i)));
+  // A line at a time, as it leaves the processor.
+  constexpr int64_t kLine = 16;
+  for (int64_t i = from; i < to; i += kLine) {
+    __m128 line[kLine / 4];
+    for (int64_t j = 0; j < kLine; j += 4) {
+      const __m128 value = _mm_load_ps(a + i + j);
+      line[j / 4] =
+          b == nullptr ? value : _mm_add_ps(value, _mm_load_ps(b + i + j));
+    }
+    for (int64_t j = 0; j < kLine; j += 4) {
+      _mm_stream_ps(sum + i + j, line[j / 4]);
+    }
   }
   _mm_sfence();
 #else
