@@ -608,10 +608,8 @@ class Compiler {
       const schedule::Kernel& kernel, const CompileDevice& device, int shrink,
       const std::vector<bool>& at_load, KernelPlan& plan) {
     const base::Target& target = device.target;
-    // The bodies of a kernel that has several have no common choice.
-    const bool chooses = kernel.bodies.size() == 1;
     const std::string wanted =
-        chooses ? MeasuredChoice(plan.identity, device.choices.get()) : "";
+        MeasuredChoice(plan.identity, device.choices.get());
     std::vector<Id> bodies;
     found_packs_.clear();
     plan.kernel_text.clear();
@@ -629,10 +627,8 @@ class Compiler {
         found_packs_ = tile.packs;
         plan.schedule = tile.description;
         plan.share_of_peak = tile.share_of_peak;
-        if (chooses) {
-          plan.choices = std::move(tile.choices);
-          plan.choice = std::move(tile.choice);
-        }
+        plan.choices = std::move(tile.choices);
+        plan.choice = std::move(tile.choice);
         if (options_.keep_stages) {
           absl::StrAppend(&plan.kernel_text, "# scheduled: ", tile.description,
                           "\n");

@@ -228,11 +228,14 @@ class Renderer {
                       ScopeId(s) + 2, " = !{", absl::StrJoin(others, ", "),
                       "}\n");
     }
-    if (past_caches_)
-      absl::StrAppend(&text, "!", ScopeId(scratch + 1), " = !{i32 1}\n");
+    if (past_caches_) {
+      absl::StrAppend(&text, "!", NontemporalId(), " = !{i32 1}\n");
+    }
   }
 
   static size_t ScopeId(size_t scope) { return 2 + 3 * scope; }
+  // Behind all scopes, of which the last is that of the scratch.
+  size_t NontemporalId() const { return ScopeId(program_.params.size() + 1); }
 
   std::string Metadata(const Instruction& base) const {
     if (base.op == Op::kConstArray) return "";
@@ -503,12 +506,14 @@ class Renderer {
       Line("br label %", after);
       Label(after);
     } else if (!scatter && !masked) {
+      const std::string store = absl::StrCat("store ", type, " ", value,
+                                             ", ptr ", pointer, ", align ");
       const std::string ordinary =
-          absl::StrCat("store ", type, " ", value, ", ptr ", pointer,
-                       ", align ", Align(i.dtype), metadata);
+          absl::StrCat(store, Align(i.dtype), metadata);
       const int64_t bytes = i.lanes * ir::ByteSize(i.dtype);
       if (i.imm == 1 && IsWholeVector(bytes)) {
-        StorePastCaches(i, ordinary, bytes);
+        StorePastCaches(pointer, bytes, absl::StrCat(store, bytes, metadata),
+                        ordinary);
       } else {
         Line(ordinary);
       }
@@ -533,21 +538,20 @@ class Renderer {
            (bytes & (bytes - 1)) == 0;
   }
 
-  // `ordinary` without a read of the line, which only aligned stores can be.
-  void StorePastCaches(const Instruction& i, const std::string& ordinary,
-                       int64_t bytes) {
-    const std::string address = Let("ptrtoint ptr ", Address(i), " to i64");
+  // Where the `bytes` at `pointer` are a whole vector of memory, stores them
+  // without a read of their line, by `aligned`; else by `ordinary`.
+  void StorePastCaches(const std::string& pointer, int64_t bytes,
+                       const std::string& aligned,
+                       const std::string& ordinary) {
+    const std::string address = Let("ptrtoint ptr ", pointer, " to i64");
     const std::string offset = Let("and i64 ", address, ", ", bytes - 1);
-    const std::string aligned = Let("icmp eq i64 ", offset, ", 0");
+    const std::string is_aligned = Let("icmp eq i64 ", offset, ", 0");
     const std::string past = absl::StrCat("past", at_);
     const std::string through = absl::StrCat("through", at_);
     const std::string after = absl::StrCat("stored", at_);
-    Line("br i1 ", aligned, ", label %", past, ", label %", through);
+    Line("br i1 ", is_aligned, ", label %", past, ", label %", through);
     Label(past);
-    const std::string type = Vector(MemoryLane(i.dtype), i.lanes);
-    Line("store ", type, " ", Value(i, 2), ", ptr ", Address(i), ", align ",
-         bytes, Metadata(Source(i, 0)), ", !nontemporal !",
-         ScopeId(program_.params.size() + 1));
+    Line(aligned, ", !nontemporal !", NontemporalId());
     Line("br label %", after);
     Label(through);
     Line(ordinary);

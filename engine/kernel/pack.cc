@@ -134,4 +134,15 @@ Id ReadPacked(Arena& arena, Id body, Id load, const std::vector<Id>& outer,
   return ir::Substitute(arena, body, {{load, packed}});
 }
 
+Id PackByChunks(Arena& arena, Id body, Id load, const Panels& panels,
+                std::vector<Id> steps) {
+  const std::vector<Id> columns = FreeRanges(arena, panels.inside);
+  for (ir::RangeKind kind : {ir::RangeKind::kUnroll, ir::RangeKind::kVector}) {
+    for (Id range : columns) {
+      if (KindOf(arena, range) == kind) steps.push_back(range);
+    }
+  }
+  return StageBeforeStore(arena, body, load, steps);
+}
+
 }  // namespace quern::kernel

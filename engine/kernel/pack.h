@@ -3,7 +3,8 @@
 // Packing: a contraction reads one factor in the order in which its loops need
 // it. The factor is copied, weights once when the model is loaded, into panels:
 // for each group of columns, all steps of the reduction, one after the other,
-// with the columns of a tile side by side.
+// with the columns of a tile side by side. Data is copied in each run, by a
+// launch of its own or by the chunks that use it.
 #pragma once
 
 #include <cstdint>
@@ -44,5 +45,11 @@ struct Panels {
                                 const std::vector<ir::Id>& outer,
                                 const Panels& panels,
                                 const std::vector<ir::Id>& steps, Pack* pack);
+
+// The same for data, in a tile of its own that each chunk fills at the panel,
+// and at whatever else chooses among the columns, before its loops begin.
+[[nodiscard]] ir::Id PackByChunks(ir::Arena& arena, ir::Id body, ir::Id load,
+                                  const Panels& panels,
+                                  std::vector<ir::Id> steps);
 
 }  // namespace quern::kernel

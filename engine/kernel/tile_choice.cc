@@ -47,6 +47,10 @@ constexpr double kLaneCost = 1.5;
 // Cycles for a vector of columns that lie apart, copied by a launch of its own:
 // from memory and to memory.
 constexpr double kCopyByLaunch = 32;
+// Rows that have to meet a copy which a chunk makes for itself.
+constexpr double kUsesOfOwnCopy = 96;
+// So many that many threads have the same to do.
+constexpr double kFewestChunks = 32;
 
 class Chooser {
  public:
@@ -90,7 +94,6 @@ class Chooser {
 
   void TryColumns(Id columns, Id packed, bool by_chunks = false) {
     TileChoice choice;
-    choice.by_chunks = by_chunks;
     choice.columns = columns;
     choice.packed = packed;
     choice.rows = contraction_.RowsFor(columns);
@@ -107,6 +110,8 @@ class Chooser {
         choice.num_rows = rows;
         choice.num_vectors = vectors;
         if (!Fits(choice)) continue;
+        choice.rows_in_chunk =
+            by_chunks || PaysByChunks(choice) ? RowsInChunk(choice) : 0;
         choice.cycles = Cycles(choice);
         choices_.push_back(choice);
       }
@@ -165,18 +170,10 @@ class Chooser {
           OnlyLoadOf(arena_, body_, static_cast<int>(param)) == kNoNode) {
         continue;
       }
-      const auto chooses = [&](Id range) {
-        return range == rows || contraction_.Depends(load, range);
-      };
-      const std::vector<Id>& outputs = contraction_.outputs();
       const std::vector<Id>& reduced = contraction_.reduced();
-      double bytes = static_cast<double>(ir::ByteSize(arena_[load].dtype)) *
-                     lanes_ * kMostVectors;
-      for (Id range : reduced) bytes *= contraction_.Extent(range);
-      if (std::all_of(outputs.begin(), outputs.end(), chooses) &&
+      if (ChoosesAllBut(rows, load) && PanelStays(load, kMostVectors) &&
           std::all_of(reduced.begin(), reduced.end(),
-                      [&](Id range) { return Known(range); }) &&
-          bytes <= static_cast<double>(target_.l2_bytes) / 4) {
+                      [&](Id range) { return Known(range); })) {
         return load;
       }
     }
@@ -184,6 +181,75 @@ class Chooser {
   }
 
   bool Known(Id range) const { return arena_.IsConst(arena_[range].srcs[0]); }
+
+  // True if `load` depends on every range of the result but `rows`.
+  bool ChoosesAllBut(Id rows, Id load) const {
+    const std::vector<Id>& outputs = contraction_.outputs();
+    return std::all_of(outputs.begin(), outputs.end(), [&](Id range) {
+      return range == rows || contraction_.Depends(load, range);
+    });
+  }
+
+  // True if the second cache holds a panel of so many vectors beside the rows
+  // that meet it.
+  bool PanelStays(Id load, int vectors) const {
+    double bytes = static_cast<double>(ir::ByteSize(arena_[load].dtype)) *
+                   lanes_ * vectors;
+    for (Id range : contraction_.reduced()) {
+      if (contraction_.Depends(load, range)) {
+        bytes *= contraction_.Extent(range);
+      }
+    }
+    return bytes <= static_cast<double>(target_.l2_bytes) / 4;
+  }
+
+  // True if chunks do better to copy panels of data whose columns lie side by
+  // side than a launch before them: if enough rows meet each copy, and the
+  // second cache holds what a panel is copied from.
+  bool PaysByChunks(const TileChoice& choice) const {
+    const Id load = choice.packed;
+    if (load == kNoNode || IsAtLoad(load) || choice.rows == kNoNode ||
+        !Known(choice.rows) || !ChoosesAllBut(choice.rows, load) ||
+        !PanelStays(load, choice.num_vectors) ||
+        contraction_.StrideOfFactor(load, choice.columns) != Stride::kOne) {
+      return false;
+    }
+    for (Id range : contraction_.reduced()) {
+      if (!contraction_.Depends(load, range)) continue;
+      // Lines that are a large power of two apart share sets.
+      const int64_t apart = std::max(
+          std::gcd(BytesPerStep(load, range), target_.l2_bytes), kLine);
+      if (contraction_.Extent(range) * static_cast<double>(apart) >
+          static_cast<double>(target_.l2_bytes)) {
+        return false;
+      }
+    }
+    return RowsInChunk(choice) >= kUsesOfOwnCopy;
+  }
+
+  // Whole tiles of rows that the second cache holds, to meet panel after panel;
+  // fewer if there would be too few chunks.
+  int64_t RowsInChunk(const TileChoice& choice) const {
+    double bytes =
+        static_cast<double>(ir::ByteSize(arena_[choice.packed].dtype));
+    for (Id range : contraction_.reduced()) {
+      bytes *= contraction_.Extent(range);
+    }
+    double chunks = 1;  // With all rows in each.
+    for (Id range : contraction_.outputs()) {
+      if (range == choice.rows) continue;
+      chunks *= range == choice.columns ? std::ceil(contraction_.Extent(range) /
+                                                    lanes_ / choice.num_vectors)
+                                        : contraction_.Extent(range);
+    }
+    const double tiles =
+        std::ceil(contraction_.Extent(choice.rows) / choice.num_rows);
+    const double blocks =
+        std::ceil(std::max(tiles * choice.num_rows * bytes /
+                               (static_cast<double>(target_.l2_bytes) / 2),
+                           std::floor(kFewestChunks / chunks)));
+    return static_cast<int64_t>(std::ceil(tiles / blocks)) * choice.num_rows;
+  }
 
   // True if what `load` reads is used so often that copying it for each run
   // pays: its columns are no neighbours, or rows of it lie too far apart for
@@ -288,7 +354,9 @@ class Chooser {
         pairs * kPairsDelay + kLoopOverhead;
     const Stride result = contraction_.StrideOfResult(choice.columns);
     double steps = 1;
-    double copies = 0;  // Cycles of all copies of panels.
+    // Cycles of all copies, as far as reading what lies apart would cost them
+    // as well.
+    double copies = 0;
     for (Id range : contraction_.reduced()) {
       steps *= contraction_.Extent(range);
     }
@@ -300,17 +368,16 @@ class Chooser {
                    ? std::ceil(contraction_.Extent(range) / choice.num_rows)
                    : contraction_.Extent(range);
     }
-    if (choice.by_chunks) {
+    const Stride packed =
+        choice.packed == kNoNode || IsAtLoad(choice.packed)
+            ? Stride::kOne
+            : contraction_.StrideOfFactor(choice.packed, choice.columns);
+    if (packed != Stride::kOne && choice.rows_in_chunk > 0) {
       const double tiles_a_panel =
           std::ceil(contraction_.Extent(choice.rows) / choice.num_rows);
-      const double vector =
-          kLatency +
-          CostOf(contraction_.StrideOfFactor(choice.packed, choice.columns),
-                 kPairsCost);
+      const double vector = kLatency + CostOf(packed, kPairsCost);
       copies = tiles / tiles_a_panel * steps * choice.num_vectors * vector;
-    } else if (choice.packed != kNoNode && !IsAtLoad(choice.packed) &&
-               contraction_.StrideOfFactor(choice.packed, choice.columns) !=
-                   Stride::kOne) {
+    } else if (packed != Stride::kOne) {
       copies = contraction_.Reads(choice.packed) / lanes_ * kCopyByLaunch;
     }
     return tiles * (steps * step + sums * CostOf(result, lanes_ * kLaneCost)) +
@@ -365,8 +432,9 @@ std::string Words(const Arena& arena, const Contraction& contraction,
     absl::StrAppend(&words, ", rows of range ", number(choice.rows));
   }
   if (choice.packed != kNoNode) {
-    absl::StrAppend(&words, choice.by_chunks ? ", copied " : ", packed ",
-                    arena[arena[choice.packed].srcs[0]].attr->ints[0]);
+    absl::StrAppend(&words, ", packed ",
+                    arena[arena[choice.packed].srcs[0]].attr->ints[0],
+                    choice.rows_in_chunk > 0 ? " by chunks" : "");
   }
   return words;
 }

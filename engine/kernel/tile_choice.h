@@ -22,9 +22,11 @@ struct TileChoice {
   int num_rows = 1;
   int num_vectors = 1;
   ir::Id packed = ir::kNoNode;  // The factor with a packed copy, if any.
-  bool by_chunks = false;       // Which each chunk makes for itself.
-  double cycles = 0;            // Of the whole contraction on one thread.
-  double share_of_peak = 0;     // Cycles that multiply-adds alone would take.
+  // Of a chunk that copies the panels it needs, to meet them with so many rows;
+  // 0: there is one copy for all, or none.
+  int64_t rows_in_chunk = 0;
+  double cycles = 0;         // Of the whole contraction on one thread.
+  double share_of_peak = 0;  // Cycles that multiply-adds alone would take.
 };
 
 // All that are possible, the best by estimate first; none if no range can have
@@ -36,7 +38,7 @@ struct TileChoice {
 
 // The choice in words without the ids of an arena, to be known again by in
 // another compile of the same kernel: "6x4, lanes of range 1, rows of range 0,
-// packed 2", or "copied 2" where chunks have to.
+// packed 2 by chunks".
 [[nodiscard]] std::string Words(const ir::Arena& arena,
                                 const Contraction& contraction,
                                 const TileChoice& choice);

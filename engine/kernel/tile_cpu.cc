@@ -21,7 +21,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -36,6 +35,7 @@
 #include "engine/kernel/contraction.h"
 #include "engine/kernel/opts.h"
 #include "engine/kernel/pack.h"
+#include "engine/kernel/prefetch.h"
 #include "engine/kernel/tile_choice.h"
 #include "engine/schedule/fuse.h"
 
@@ -57,17 +57,12 @@ constexpr char kInnerProduct[] = "inner product";
 constexpr int64_t kMostTaps = 8;
 // Multiply-adds of a step that keep the arithmetic units busy.
 constexpr int64_t kCopiesOfBusyStep = 12;
-constexpr int64_t kLine = 64;  // Of a cache.
 // Cost of what stands between a sum and its store that its registers can bear.
 constexpr double kCheapEpilogue = 12;
 // Rows of the tile for what is left of rows in larger tiles.
 constexpr int kFewRows = 4;
 // Multiply-adds of the steps that are written out one after the other.
 constexpr int64_t kCopiesOfStep = 240;
-// Rows that meet a copy which a chunk makes for itself.
-constexpr int64_t kUsesOfOwnCopy = 96;
-// So many that many threads have the same to do.
-constexpr double kFewestChunks = 32;
 
 class Tiler {
  public:
@@ -368,9 +363,8 @@ class Tiler {
                          packable == kNoNode ? kNoNode : LoadOfParam(packable));
     std::vector<Id> of_weights;
     Id row_blocks = kNoNode;
-    const int64_t tiles_in_block = TilesInBlock(contraction, choice, rows);
-    const bool inside =
-        choice.by_chunks || (tile_rows != kNoNode && tiles_in_block > 0);
+    const bool by_chunks = choice.rows_in_chunk > 0;
+    const int64_t tiles_in_chunk = (choice.rows_in_chunk + rows - 1) / rows;
     if (packable != kNoNode) {
       const Id load = LoadOfParam(packable);
       // Not the free ranges of the load: its gate is for columns past the end.
@@ -385,15 +379,16 @@ class Tiler {
       for (Id range : inner) {
         if (Has(free, range)) steps.push_back(range);
       }
-      if (inside) {
+      if (by_chunks) {
         if (tile_rows != kNoNode) {
-          split = SplitRange(arena_, body_, tile_rows, tiles_in_block,
+          split = SplitRange(arena_, body_, tile_rows, tiles_in_chunk,
                              RangeKind::kSerial, Tail::kShort);
           body_ = split.body;
           row_blocks = split.outer;
           tile_rows = split.inner;
         }
-        PackInside(LoadOfParam(packable), steps, panels);
+        body_ = PackByChunks(arena_, body_, LoadOfParam(packable), panels,
+                             std::move(steps));
       } else {
         Pack pack;
         const Id packed =
@@ -411,7 +406,7 @@ class Tiler {
     // while it meets all the data; then the data; then the tile. If the cache
     // holds all weights, the data comes first, so that it is read once.
     const bool all_stay =
-        packable != kNoNode && !inside && Stays(contraction, packable);
+        packable != kNoNode && !by_chunks && Stays(contraction, packable);
     std::vector<Id> order;
     std::vector<Id> choosing = of_weights;
     if (row_blocks != kNoNode) choosing.push_back(row_blocks);
@@ -437,231 +432,27 @@ class Tiler {
       std::swap(fastest[0], fastest[1]);
     }
     order.insert(order.end(), fastest.begin(), fastest.end());
-    if (packable != kNoNode && !inside && !all_stay && columns != kNoNode) {
-      AskForNextPanel(LoadOfParam(packable), panels,
-                      {order.begin() + choosing.size(), order.end()});
-    }
-    if (inside) {
-      AskForNextCopy(LoadOfParam(packable), panels, tile_rows, tiles_in_block);
+    if (by_chunks) {
+      body_ = AskForNextCopy(arena_, body_, LoadOfParam(packable), panels,
+                             tile_rows, tiles_in_chunk);
+    } else if (packable != kNoNode && !all_stay && columns != kNoNode) {
+      body_ = AskForNextPanel(arena_, body_, LoadOfParam(packable), panels,
+                              {order.begin() + choosing.size(), order.end()});
     }
     if (all_stay) order.insert(order.end(), choosing.begin(), choosing.end());
     // The tiles of a chunk share what it has packed.
-    const size_t outer = inside ? choosing.size() : order.size();
+    const size_t outer = by_chunks ? choosing.size() : order.size();
     order.insert(order.end(), tile.begin(), tile.end());
     body_ = Reorder(arena_, body_, order);
     MakeGrid(outer);
     const bool staged = StageCostlyEpilogue();
     description =
         absl::StrCat("outer product, tile ", rows, "x", vectors * lanes,
-                     inside            ? ", packed by its chunks"
+                     by_chunks         ? ", packed by its chunks"
                      : !packs_.empty() ? ", packed"
                                        : "",
                      staged ? ", sums staged" : "");
     return true;
-  }
-
-  // How many tiles of `rows` a chunk has that makes its own copy of a panel: so
-  // many that the second cache holds their rows, which meet panel after panel.
-  // 0 if the copy is there when the model is loaded, or is better made once: it
-  // would be used too few times, its columns lie apart, or the second cache
-  // does not hold what a panel is copied from.
-  int64_t TilesInBlock(const Contraction& contraction, const TileChoice& choice,
-                       int rows) {
-    const Id load = choice.packed;
-    if (load == kNoNode || choice.rows == kNoNode ||
-        at_load_[arena_[arena_[load].srcs[0]].attr->ints[0]] ||
-        StaticExtent(choice.rows) == 0 ||
-        (!choice.by_chunks &&
-         contraction.StrideOfFactor(load, choice.columns) != Stride::kOne)) {
-      return 0;
-    }
-    for (Id range : contraction.outputs()) {
-      if (range != choice.rows && !contraction.Depends(load, range)) return 0;
-    }
-    const auto element = static_cast<double>(ir::ByteSize(arena_[load].dtype));
-    double bytes_a_row = element;
-    double bytes_a_panel = element * lanes_ * choice.num_vectors;
-    for (Id range : contraction.reduced()) {
-      bytes_a_row *= Extent(range);
-      if (!contraction.Depends(load, range)) continue;
-      bytes_a_panel *= Extent(range);
-      // Lines that far apart which the second cache holds: those a large power
-      // of two apart share sets.
-      const int64_t apart = contraction.StepOfFactor(load, range).value_or(0) *
-                            ir::ByteSize(arena_[load].dtype);
-      if (!choice.by_chunks &&
-          Extent(range) * static_cast<double>(std::max(
-                              std::gcd(apart, target_.l2_bytes), kLine)) >
-              static_cast<double>(target_.l2_bytes)) {
-        return 0;
-      }
-    }
-    const auto cache = static_cast<double>(target_.l2_bytes);
-    const int64_t tiles = (StaticExtent(choice.rows) + rows - 1) / rows;
-    double chunks = 1;  // Of one block.
-    for (Id range : contraction.outputs()) {
-      if (range == choice.rows) continue;
-      chunks *= range == choice.columns
-                    ? std::ceil(Extent(range) / lanes_ / choice.num_vectors)
-                    : Extent(range);
-    }
-    const int64_t blocks = static_cast<int64_t>(std::ceil(
-        std::max(static_cast<double>(tiles * rows) * bytes_a_row / (cache / 2),
-                 std::floor(kFewestChunks / chunks))));
-    const int64_t in_block = (tiles + blocks - 1) / blocks;
-    return choice.by_chunks || (in_block * rows >= kUsesOfOwnCopy &&
-                                bytes_a_panel <= cache / 4)
-               ? in_block
-               : 0;
-  }
-
-  // Lets `load` read a copy that is made where the panel and what else chooses
-  // among its columns is known.
-  void PackInside(Id load, std::vector<Id> steps, const Panels& panels) {
-    const std::vector<Id> columns = FreeRanges(arena_, panels.inside);
-    for (RangeKind kind : {RangeKind::kUnroll, RangeKind::kVector}) {
-      for (Id range : columns) {
-        if (KindOf(arena_, range) == kind) steps.push_back(range);
-      }
-    }
-    body_ = StageBeforeStore(arena_, body_, load, steps);
-  }
-
-  // While `data`, the ranges of the tiles that meet a panel, runs over one,
-  // each tile asks for its part of the next panel: otherwise the first tile
-  // would wait for all of it to come from memory.
-  void AskForNextPanel(Id load, const Panels& panels,
-                       const std::vector<Id>& data) {
-    int64_t tiles = 1;
-    Id tile = arena_.Int(0);
-    for (Id range : data) {
-      const int64_t extent = StaticExtent(range);
-      if (extent == 0) return;
-      tiles *= extent;
-      tile = ir::Add(arena_, ir::Mul(arena_, tile, arena_.Int(extent)), range);
-    }
-    const Id index = arena_[load].srcs[1];
-    const Id elements = Step(index, panels.panel);
-    if (elements == kNoNode || !arena_.IsConst(elements)) return;
-    const int64_t size = arena_.IntValue(elements);
-    const Share share = ShareOfTurn(load, panels, size, tile, tiles);
-    if (share.count == 0) return;
-    ir::Substitution first;  // Where the panel begins.
-    for (Id range : InnerRanges(arena_, SumOfLoad(load))) {
-      first[range] = arena_.Int(0);
-    }
-    for (Id range : FreeRanges(arena_, panels.inside)) {
-      first[range] = arena_.Int(0);
-    }
-    const Id next =
-        ir::Add(arena_, ir::Substitute(arena_, index, first), elements);
-    Ask(load, arena_[load].srcs[0], share.count, [&](int64_t at) {
-      return ir::Add(arena_, next,
-                     ir::Add(arena_, share.first, arena_.Int(at)));
-    });
-  }
-
-  // The same where the chunks copy panels themselves: `source` is what they
-  // copy. Read while it is copied, one short piece of a row after the other, it
-  // would come from memory piece by piece.
-  void AskForNextCopy(Id source, const Panels& panels, Id tile, int64_t tiles) {
-    Id copy = kNoNode;
-    Id load = kNoNode;
-    for (Id id : Below(body_)) {
-      if (arena_[id].op == Op::kStage && arena_[id].srcs[0] == source) {
-        copy = id;
-      } else if (arena_[id].op == Op::kLoad && arena_[id].srcs[0] == copy) {
-        load = id;
-      }
-    }
-    if (load == kNoNode || panels.panel == kNoNode) return;
-    ir::Substitution next = {
-        {panels.panel, ir::Add(arena_, panels.panel, arena_.Int(1))}};
-    Id step = kNoNode;
-    Id apart = arena_.Int(1);  // Neighbouring columns.
-    for (Id range : InnerRanges(arena_, copy)) {
-      if (KindOf(arena_, range) != RangeKind::kSerial) {
-        next[range] = arena_.Int(0);
-        if (KindOf(arena_, range) == RangeKind::kVector) {
-          apart = Step(arena_[source].srcs[1], range);
-        }
-      } else if (step == kNoNode) {
-        step = range;
-      } else {
-        return;  // No matrix.
-      }
-    }
-    if (apart == kNoNode || step == kNoNode) return;
-    const int64_t size = StaticExtent(step) * panels.width;
-    const Share share = ShareOfTurn(load, panels, size, tile, tiles);
-    Ask(load, arena_[source].srcs[0], share.count, [&](int64_t at) {
-      const Id element = ir::Add(arena_, share.first, arena_.Int(at));
-      const Id width = arena_.Int(panels.width);
-      next[step] = ir::IDiv(arena_, element, width);
-      return ir::Add(arena_,
-                     ir::Substitute(arena_, arena_[source].srcs[1], next),
-                     ir::Mul(arena_, ir::Mod(arena_, element, width), apart));
-    });
-  }
-
-  // The elements of a panel that one turn of the innermost loop asks for.
-  struct Share {
-    Id first = kNoNode;
-    int64_t count = 0;  // 0: nothing is asked for.
-  };
-
-  // Of a panel of `size` elements, each tile, of a number `tile` of `tiles`,
-  // asks for its part; `load` reads the panel that the tiles meet.
-  Share ShareOfTurn(Id load, const Panels& panels, int64_t size, Id tile,
-                    int64_t tiles) {
-    // With more tiles than columns, the first one is a small part of the time.
-    if (tiles < 2 || tiles > panels.width) return {};
-    const Id index = arena_[load].srcs[1];
-    // The number of the step, without the steps that are written out inside the
-    // innermost loop.
-    Id step = arena_.Int(0);
-    int64_t steps_a_turn = 1;
-    bool written_out = true;
-    const std::vector<Id> steps = InnerRanges(arena_, SumOfLoad(load));
-    for (size_t i = steps.size(); i-- > 0;) {
-      written_out &= KindOf(arena_, steps[i]) == RangeKind::kUnroll;
-      if (written_out) {
-        steps_a_turn *= StaticExtent(steps[i]);
-        continue;
-      }
-      const Id by = Step(index, steps[i]);
-      if (by == kNoNode || !arena_.IsConst(by)) return {};
-      const int64_t rows = arena_.IntValue(by) / panels.width;
-      step = ir::Add(arena_, step, ir::Mul(arena_, steps[i], arena_.Int(rows)));
-    }
-    const int64_t part = panels.width / tiles;  // Elements for each step.
-    const Id of_tile =
-        ir::Mul(arena_, tile, arena_.Int(size / panels.width * part));
-    return {ir::Add(arena_, of_tile, ir::Mul(arena_, step, arena_.Int(part))),
-            part * steps_a_turn};
-  }
-
-  // Where `load` is read, asks for the lines of `count` elements of `base`, of
-  // which the n-th stands at `position(n)`.
-  template <typename Position>
-  void Ask(Id load, Id base, int64_t count, Position position) {
-    const int64_t line = kLine / ir::ByteSize(arena_[load].dtype);
-    Id asking = load;
-    for (int64_t at = 0; at < count; at += line) {
-      asking = arena_.Make(Op::kPrefetch, arena_[load].dtype,
-                           {asking, base, position(at)});
-    }
-    if (asking != load) body_ = ir::Substitute(arena_, body_, {{load, asking}});
-  }
-
-  // The reduction that `load` is a factor of.
-  Id SumOfLoad(Id load) {
-    for (Id id : Below(body_)) {
-      if (arena_[id].op == Op::kReduce && ir::Contains(arena_, id, load)) {
-        return id;
-      }
-    }
-    return kNoNode;
   }
 
   bool Stays(const Contraction& contraction, Id factor) const {
@@ -1040,7 +831,7 @@ class Tiler {
       chunks *= std::max(Extent(store[count]), 1.0);
     }
     if (count == 0) return;
-    AskForNextRow(store[count - 1]);
+    body_ = AskForNextRow(arena_, body_, store[count - 1], target_);
     const double work = Work() / std::max(chunks, 1.0);
     if (work < kChunkWork) {
       const Id last = store[count - 1];
@@ -1056,61 +847,6 @@ class Tiler {
       }
     }
     MakeGrid(count);
-  }
-
-  // What is read by several loops at each point of `row` comes from far away to
-  // the first of them, and from a cache to the others: the second one asks for
-  // the next row, so that memory is not idle while the others compute.
-  void AskForNextRow(Id row) {
-    absl::flat_hash_map<Id, Id> first_loop;  // By parameter.
-    ir::Substitution asking;
-    for (Id loop : Below(body_)) {
-      const Op op = arena_[loop].op;
-      if (op != Op::kReduce && op != Op::kStage) continue;
-      for (Id load : LoadsBelow(arena_[loop].srcs[0])) {
-        const Id param = arena_[load].srcs[0];
-        if (!ComesFromMemory(load) || !RunsIn(loop, load) ||
-            Step(arena_[load].srcs[1], row) == kNoNode ||
-            StepIs(arena_[load].srcs[1], row, 0)) {
-          continue;
-        }
-        const auto [first, is_new] = first_loop.try_emplace(param, loop);
-        if (is_new || first->second == loop || first->second == kNoNode) {
-          continue;
-        }
-        first->second = kNoNode;  // Once is enough.
-        ir::Substitution next = {{row, ir::Add(arena_, row, arena_.Int(1))}};
-        for (Id range : FreeRanges(arena_, load)) {
-          if (KindOf(arena_, range) == RangeKind::kVector) {
-            next[range] = arena_.Int(0);
-          }
-        }
-        asking[load] = arena_.Make(
-            Op::kPrefetch, arena_[load].dtype,
-            {load, param, ir::Substitute(arena_, arena_[load].srcs[1], next)});
-      }
-    }
-    if (!asking.empty()) body_ = ir::Substitute(arena_, body_, asking);
-  }
-
-  // True if `load` reads a parameter of more than the caches of a thread hold.
-  bool ComesFromMemory(Id load) {
-    if (arena_[arena_[load].srcs[0]].op != Op::kParam ||
-        arena_[load].srcs.size() != 2) {
-      return false;
-    }
-    double bytes = static_cast<double>(ir::ByteSize(arena_[load].dtype));
-    for (Id range : FreeRanges(arena_, load)) bytes *= Extent(range);
-    return bytes > static_cast<double>(target_.l2_bytes);
-  }
-
-  // True if `id` changes from one turn of the reduction or tile `loop` to the
-  // next.
-  bool RunsIn(Id loop, Id id) {
-    const std::vector<Id> free = FreeRanges(arena_, id);
-    const std::vector<Id> ranges = InnerRanges(arena_, loop);
-    return std::any_of(ranges.begin(), ranges.end(),
-                       [&](Id range) { return Has(free, range); });
   }
 
   // A rough count of the operations of the whole kernel.

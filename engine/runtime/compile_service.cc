@@ -89,6 +89,15 @@ CompileService::~CompileService() {
 absl::StatusOr<std::vector<CompiledKernel>> CompileService::Compile(
     const std::string& compiler, const base::Target& target,
     absl::Span<const KernelSource> sources, Deadline deadline) {
+  const auto late = [&](size_t unfinished) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("compiled ", sources.size() - unfinished, " of ",
+                     sources.size(), " kernels before the deadline"));
+  };
+  // Nothing is begun when the time is up.
+  if (!sources.empty() && std::chrono::steady_clock::now() >= deadline) {
+    return late(sources.size());
+  }
   const auto batch = std::make_shared<Batch>(compiler, target, sources);
   const base::MutexLock batch_lock(&batch->mutex);
   batch->unfinished = sources.size();
@@ -103,9 +112,7 @@ absl::StatusOr<std::vector<CompiledKernel>> CompileService::Compile(
     } else if (!batch->done.WaitUntil(&batch->mutex, deadline) &&
                batch->unfinished > 0) {
       batch->limit = 0;
-      return absl::DeadlineExceededError(
-          absl::StrCat("compiled ", sources.size() - batch->unfinished, " of ",
-                       sources.size(), " kernels before the deadline"));
+      return late(batch->unfinished);
     }
   }
   std::vector<CompiledKernel> kernels;

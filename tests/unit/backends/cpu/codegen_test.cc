@@ -215,6 +215,35 @@ TEST_P(Codegen, StoresPastTheCachesWhereverTheMemoryBegins) {
   }
 }
 
+TEST_P(Codegen, StoresNarrowElementsPastTheCaches) {
+  // Twice as many elements of a half and four times as many of a bool make a
+  // vector.
+  const int bytes = runner().target().vector_bytes;
+  for (const char* dtype : {"bool", "i8", "f16", "bf16"}) {
+    SCOPED_TRACE(dtype);
+    const int size = dtype[0] == 'b' && dtype[1] == 'o' ? 1
+                     : dtype[0] == 'i'                  ? 1
+                                                        : 2;
+    const std::string v = absl::StrCat(".", dtype, "x", bytes / size);
+    KernelText k(absl::StrCat("param ", dtype, "\nparam ", dtype, " written\n"),
+                 0);
+    const int value = k.Add("load" + v, k.Add("param #0"), k.Const(0));
+    k.Add("store" + v + " #1", k.Add("param #1"), k.Const(0), value);
+    std::vector<uint8_t> x(bytes);
+    for (int i = 0; i < bytes; ++i) x[i] = size == 1 ? i % 3 % 2 : i % 60;
+    std::vector<uint8_t> memory(3 * bytes, 9);
+    // Wherever the memory begins, one of these places is aligned.
+    for (int offset = 0; offset < bytes; offset += size) {
+      uint8_t* const y = memory.data() + offset;
+      const absl::Status status = runner().Run(k.text(), {x.data(), y});
+      ASSERT_TRUE(status.ok()) << status;
+      EXPECT_THAT(std::vector<uint8_t>(y, y + bytes), ElementsAreArray(x));
+      EXPECT_EQ(y[bytes], 9);
+      std::fill(memory.begin(), memory.end(), 9);
+    }
+  }
+}
+
 TEST_P(Codegen, LoadsEverySecondElement) {
   KernelText k("param f32\nparam f32 written\n", 1);
   const int in = k.Add("param #0");

@@ -214,6 +214,153 @@ TEST(TransposedConvolution, SpreadsEveryElementOverItsWindow) {
   ExpectNear(y, expected);
 }
 
+struct Transposed {
+  const char* name;
+  std::vector<int64_t> x;  // [batch, channels, height, width].
+  std::vector<int64_t> w;  // [channels, filters / groups, height, width].
+  int64_t groups;
+  // By axis.
+  std::vector<int64_t> strides, dilations, before, after, extra;
+};
+
+class TransposedTest : public testing::TestWithParam<Transposed> {};
+
+TEST_P(TransposedTest, FollowsItsDefinition) {
+  const Transposed& c = GetParam();
+  const Values x = Counted(c.x);
+  const Values w = Counted(c.w);
+  const int64_t filters = c.w[1] * c.groups;
+  const Values bias = Counted({filters});
+  const Values y =
+      Evaluate({x, w, bias}, [&](Builder& b, const std::vector<Id>& in) {
+        Windows windows;
+        windows.strides = c.strides;
+        windows.dilations = c.dilations;
+        for (int64_t pad : c.before) windows.pads_before.push_back(b.Int(pad));
+        for (int64_t pad : c.after) windows.pads_after.push_back(b.Int(pad));
+        return TransposedConvolution(b, in[0], in[1], in[2], c.groups, windows,
+                                     c.extra);
+      });
+  const auto size = [&](int axis) {
+    return (c.x[axis + 2] - 1) * c.strides[axis] +
+           (c.w[axis + 2] - 1) * c.dilations[axis] + 1 - c.before[axis] -
+           c.after[axis] + c.extra[axis];
+  };
+  ASSERT_THAT(y.dims, ElementsAre(c.x[0], filters, size(0), size(1)));
+  std::vector<double> expected(y.data.size(), 0);
+  const auto at = [&](int64_t n, int64_t f, int64_t u, int64_t v) -> double& {
+    return expected[((n * filters + f) * size(0) + u) * size(1) + v];
+  };
+  for (int64_t n = 0; n < c.x[0]; ++n) {
+    for (int64_t f = 0; f < filters; ++f) {
+      for (int64_t u = 0; u < size(0); ++u) {
+        for (int64_t v = 0; v < size(1); ++v) at(n, f, u, v) = bias.data[f];
+      }
+    }
+  }
+  const int64_t channels = c.x[1] / c.groups;
+  for (int64_t n = 0; n < c.x[0]; ++n) {
+    for (int64_t k = 0; k < c.x[1]; ++k) {
+      for (int64_t f = 0; f < c.w[1]; ++f) {
+        for (int64_t i = 0; i < c.x[2] * c.w[2]; ++i) {
+          for (int64_t j = 0; j < c.x[3] * c.w[3]; ++j) {
+            const int64_t p = i % c.w[2];
+            const int64_t q = j % c.w[3];
+            const int64_t u =
+                i / c.w[2] * c.strides[0] + p * c.dilations[0] - c.before[0];
+            const int64_t v =
+                j / c.w[3] * c.strides[1] + q * c.dilations[1] - c.before[1];
+            if (u < 0 || v < 0 || u >= size(0) || v >= size(1)) continue;
+            at(n, k / channels * c.w[1] + f, u, v) +=
+                At(x, n, k, i / c.w[2], j / c.w[3]) * At(w, k, f, p, q);
+          }
+        }
+      }
+    }
+  }
+  ExpectNear(y, expected);
+}
+
+const Transposed kTransposed[] = {
+    {"Doubles",
+     {2, 3, 3, 4},
+     {3, 2, 2, 2},
+     1,
+     {2, 2},
+     {1, 1},
+     {0, 0},
+     {0, 0},
+     {0, 0}},
+    {"Overlaps",
+     {1, 2, 4, 3},
+     {2, 3, 4, 4},
+     1,
+     {2, 2},
+     {1, 1},
+     {1, 1},
+     {1, 1},
+     {0, 0}},
+    {"PadsMoreThanAStep",
+     {1, 2, 5, 6},
+     {2, 3, 7, 5},
+     1,
+     {2, 3},
+     {1, 1},
+     {3, 4},
+     {5, 3},
+     {1, 0}},
+    {"LeavesPhasesWithFewerTaps",
+     {1, 2, 3, 3},
+     {2, 2, 3, 5},
+     1,
+     {2, 3},
+     {1, 1},
+     {0, 2},
+     {1, 0},
+     {0, 2}},
+    {"StepsOverTaps",
+     {1, 2, 3, 3},
+     {2, 2, 1, 2},
+     1,
+     {2, 3},
+     {1, 1},
+     {0, 1},
+     {0, 0},
+     {1, 0}},
+    {"Dilates",
+     {1, 2, 3, 4},
+     {2, 2, 3, 2},
+     1,
+     {2, 2},
+     {2, 3},
+     {1, 0},
+     {0, 2},
+     {0, 1}},
+    {"MixesAxes",
+     {1, 2, 4, 4},
+     {2, 2, 3, 4},
+     1,
+     {1, 2},
+     {2, 1},
+     {2, 1},
+     {1, 2},
+     {0, 0}},
+    {"Grouped",
+     {2, 4, 3, 3},
+     {4, 3, 4, 3},
+     2,
+     {2, 2},
+     {1, 1},
+     {1, 0},
+     {0, 1},
+     {0, 0}},
+};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, TransposedTest, testing::ValuesIn(kTransposed),
+                         [](const testing::TestParamInfo<Transposed>& info) {
+                           return info.param.name;
+                         });
+
 TEST(TransposedConvolution, LeavesNoTapsOfOtherPhases) {
   // Of 2 x 2 taps at stride 2 each output meets one.
   ir::Arena arena;
@@ -229,6 +376,31 @@ TEST(TransposedConvolution, LeavesNoTapsOfOtherPhases) {
   for (Id id : ir::TopologicalOrder(arena, absl::MakeConstSpan(&y, 1))) {
     EXPECT_NE(arena[id].op, ir::Op::kPad);
     EXPECT_NE(arena[id].op, ir::Op::kWindow);
+  }
+}
+
+TEST(TransposedConvolution, RefusesWhatHasNoResult) {
+  struct Row {
+    int64_t stride, before, after;
+  };
+  for (const Row& row :
+       {Row{2, 9, 9}, Row{2, int64_t{1} << 60, 0}, Row{2, 0, int64_t{1} << 60},
+        Row{int64_t{1} << 40, 0, 0}, Row{4, -(int64_t{1} << 60), 0},
+        Row{0, 0, 0}}) {
+    SCOPED_TRACE(absl::StrCat(row.stride, " ", row.before, " ", row.after));
+    ir::Arena arena;
+    Builder b(&arena);
+    const Id x =
+        b.Input(0, ir::DType::kF32, {b.Int(1), b.Int(2), b.Int(4), b.Int(4)});
+    const Id w =
+        b.Input(1, ir::DType::kF32, {b.Int(2), b.Int(3), b.Int(4), b.Int(4)});
+    Windows windows;
+    windows.strides = {row.stride, 2};
+    windows.pads_before = {b.Int(row.before), b.Int(0)};
+    windows.pads_after = {b.Int(row.after), b.Int(0)};
+    TransposedConvolution(b, x, w, ir::kNoNode, 1, windows, {});
+    EXPECT_EQ(b.status().code(), absl::StatusCode::kInvalidArgument)
+        << b.status();
   }
 }
 

@@ -390,6 +390,11 @@ TEST(Linearize, StoresPastTheCachesWhatTheyCannotHold) {
     return ProgramOf(g.Finish(), target);
   };
   EXPECT_THAT(stores({512, 513}), HasSubstr("store.f32x16 #1 "));
+  // A free size may be small.
+  GraphMaker g;
+  const Id n = g.b().Var("n", 1, 1 << 20);
+  g.Output("y", graph::Relu(g.b(), g.SizedInput("x", {n, g.b().Int(512)})));
+  EXPECT_THAT(ProgramOf(g.Finish(), target), Not(HasSubstr("f32x16 #1")));
   EXPECT_THAT(stores({448, 512}),
               AllOf(HasSubstr("store.f32x16 "), Not(HasSubstr("f32x16 #1"))));
 }

@@ -306,9 +306,42 @@ TEST(SplitQuotients, LeavesNoQuotientAndChangesNoResult) {
   }
 }
 
+// Each point twice, and once more from the second of the first two on.
+void TwoShifts(GraphMaker& g) {
+  ir::Builder& b = g.b();
+  const auto twice = [&](const char* name) {
+    const Id x =
+        b.Reshape(g.Input(name, {3, 6}), {b.Int(3), b.Int(6), b.Int(1)});
+    return b.Reshape(b.Expand(x, {b.Int(3), b.Int(6), b.Int(2)}),
+                     {b.Int(3), b.Int(12)});
+  };
+  const auto part = [&](Id x, int64_t begin) {
+    return b.Shrink(x, {b.Int(0), b.Int(begin)}, {b.Int(3), b.Int(11)});
+  };
+  g.Output("y", b.Add(part(twice("x"), 0), part(twice("z"), 1)));
+}
+
+TEST(SplitQuotients, EndsWhereARangeIsDividedFromTwoPlaces) {
+  Unchanged unchanged({"two shifts", TwoShifts});
+  EXPECT_EQ(Divisions(unchanged.arena(), unchanged.body()), 2);
+  unchanged.Expect("split", [&](Arena& arena, Id body) {
+    const Id split = SplitQuotients(arena, body);
+    EXPECT_EQ(Divisions(arena, split), 0);
+    return split;
+  });
+}
+
+// Two of 12 points in three phases, on both sides of a multiple of three.
+void TwoOfThreePhases(GraphMaker& g) {
+  ir::Builder& b = g.b();
+  const Id x = b.Mul(g.Input("x", {3, 5, 4}), b.Float(2));
+  const Id rows = b.Reshape(b.Permute(x, {1, 2, 0}), {b.Int(5), b.Int(12)});
+  g.Output("y", b.Shrink(rows, {b.Int(0), b.Int(5)}, {b.Int(5), b.Int(2)}));
+}
+
 TEST(SplitQuotients, LeavesRangesShorterThanTheDivisor) {
-  const Subject subject = {"one point", Interleave<1, 10>};
-  Unchanged unchanged(subject);
+  Unchanged unchanged({"two points", TwoOfThreePhases});
+  EXPECT_GT(Divisions(unchanged.arena(), unchanged.body()), 0);
   EXPECT_EQ(SplitQuotients(unchanged.arena(), unchanged.body()),
             unchanged.body());
 }

@@ -4,6 +4,7 @@
 // linearize_test.cc.
 #include "engine/kernel/tile_cpu.h"
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,11 @@ namespace {
 
 using ir::Id;
 using support::GraphMaker;
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::Ne;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -125,6 +129,31 @@ TEST(TileForCpu, PutsEverySecondElementSideBySideForManyFilters) {
   EXPECT_THAT(DescriptionOfConvolution(3, 224, 4, 2), Not(HasSubstr("chunks")));
 }
 
+TEST(TileForCpu, TilesThePhasesOfATransposedConvolution) {
+  for (int64_t taps : {2, 4}) {
+    SCOPED_TRACE(taps);
+    GraphMaker g;
+    const Id pad = g.b().Int(taps / 2 - 1);
+    graph::Windows windows;
+    windows.strides = {2, 2};
+    windows.pads_before = windows.pads_after = {pad, pad};
+    // Between others, so that the channels are contiguous.
+    const Id x = g.Input("x", {1, 32, 32, 64});
+    const Id y = graph::TransposedConvolution(
+        g.b(), g.b().Permute(x, {0, 3, 1, 2}), g.Weight({64, 32, taps, taps}),
+        ir::kNoNode, 1, windows, {});
+    g.Output("y", g.b().Permute(y, {0, 2, 3, 1}));
+    const Tiled tiled =
+        Tile(g.Finish(), null::Shape::kAvx512, {false, false, true});
+    EXPECT_THAT(tiled.tile.description, EndsWith(", packed"));
+    EXPECT_THAT(tiled.tile.description, Not(HasSubstr("tile 1x")));
+    for (Id id : ir::TopologicalOrder(*tiled.cut.arena, tiled.tile.bodies)) {
+      EXPECT_THAT((*tiled.cut.arena)[id].op,
+                  AllOf(Ne(ir::Op::kIDiv), Ne(ir::Op::kMod)));
+    }
+  }
+}
+
 TEST(TileForCpu, CopiesAFactorWhoseRowsShareSetsOfTheCache) {
   const auto description = [](int64_t rows, int64_t columns) {
     GraphMaker g;
@@ -141,25 +170,43 @@ TEST(TileForCpu, CopiesAFactorWhoseRowsShareSetsOfTheCache) {
 }
 
 TEST(TileForCpu, LetsChunksPackWhatTheirCacheHolds) {
-  const auto packs = [](int64_t rows, int64_t steps, int64_t columns) {
+  const auto packer = [](int64_t rows, int64_t steps,
+                         int64_t columns) -> std::string {
     GraphMaker g;
     g.Output("y", graph::MatMul(g.b(), g.Input("a", {rows, steps}),
                                 g.Input("b", {steps, columns})));
     const Tiled tiled =
         Tile(g.Finish(), null::Shape::kAvx512, {false, false, false});
-    const bool inside = absl::StrContains(tiled.tile.description, "by its");
-    if (inside) {
-      EXPECT_TRUE(tiled.tile.packs.empty());
-      // While the tiles of a chunk compute, they ask for the next panel.
-      EXPECT_THAT(ir::ToText(*tiled.cut.arena, tiled.tile.bodies),
-                  HasSubstr("prefetch"));
+    if (!absl::StrContains(tiled.tile.description, "by its chunks")) {
+      return tiled.tile.packs.empty() ? "nobody" : "a launch";
     }
-    return inside;
+    EXPECT_TRUE(tiled.tile.packs.empty());
+    // While the tiles of a chunk compute, they ask for the next panel.
+    EXPECT_THAT(ir::ToText(*tiled.cut.arena, tiled.tile.bodies),
+                HasSubstr("prefetch"));
+    return "chunks";
   };
-  EXPECT_TRUE(packs(1040, 256, 520));
-  EXPECT_FALSE(packs(80, 256, 520));     // Each copy would meet few rows,
-  EXPECT_FALSE(packs(1040, 3000, 520));  // and so few rows of so many bytes.
-  EXPECT_FALSE(packs(1040, 512, 1024));  // Lines of a panel share sets.
+  EXPECT_EQ(packer(1040, 256, 520), "chunks");
+  EXPECT_EQ(packer(1040, 800, 170), "chunks");
+  EXPECT_EQ(packer(80, 800, 520), "a launch");  // A copy would meet few rows,
+  EXPECT_EQ(packer(1040, 3000, 520), "a launch");  // few rows of so many bytes,
+  EXPECT_EQ(packer(200, 800, 170), "a launch");    // or few in so many chunks.
+  EXPECT_EQ(packer(1040, 512, 1024), "a launch");  // Lines share sets.
+}
+
+TEST(TileForCpu, NamesEachChoiceInItsOwnWords) {
+  GraphMaker g;
+  graph::Windows windows;
+  windows.strides = {2, 2};
+  g.Output("y", graph::Convolution(g.b(), g.Input("x", {1, 256, 56, 56}),
+                                   g.Weight({512, 256, 1, 1}), ir::kNoNode, 1,
+                                   windows));
+  const std::vector<std::string> choices =
+      Tile(g.Finish(), null::Shape::kAvx512, {false, false, true}).tile.choices;
+  EXPECT_THAT(choices, Contains(EndsWith("packed 1")));
+  EXPECT_THAT(choices, Contains(EndsWith("packed 1 by chunks")));
+  EXPECT_EQ(std::set<std::string>(choices.begin(), choices.end()).size(),
+            choices.size());
 }
 
 TEST(TileForCpu, AsksForTheNextPanelOfWeightsWhereFewTilesMeetOne) {

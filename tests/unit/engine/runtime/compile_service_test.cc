@@ -160,6 +160,20 @@ TEST_F(CompileServiceTest, KeepsADeadline) {
   EXPECT_LT(assembler.jobs(), 4);
 }
 
+TEST_F(CompileServiceTest, BeginsNothingAfterTheDeadline) {
+  FakeAssembler assembler(1, milliseconds(0));
+  {
+    CompileService service(&assembler, &cache_);
+    EXPECT_EQ(service
+                  .Compile("v1", FakeTarget(), Sources({"a"}),
+                           std::chrono::steady_clock::now())
+                  .status(),
+              absl::DeadlineExceededError(
+                  "compiled 0 of 1 kernels before the deadline"));
+  }
+  EXPECT_EQ(assembler.jobs(), 0);
+}
+
 TEST_F(CompileServiceTest, KeepsWhatWasBeingCompiledAtTheDeadline) {
   FakeAssembler assembler(1, milliseconds(30));
   {
